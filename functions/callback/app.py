@@ -1,0 +1,59 @@
+"""GET /callback: the redirect URI. Claims the state, exchanges the code, stores the token, answers with a receipt."""
+
+from finch_connect import http, links, pages, wiring
+from finch_connect.config import from_environment
+from finch_connect.endpoint import endpoint
+from finch_connect.errors import CallbackRefusedError
+from finch_connect.flow import Callback, InProgress, Outcome, callback
+from finch_connect.http import Cookie, Request, Response
+from finch_connect.observability import count, logger
+from finch_connect.ports import Deadline
+from finch_connect.return_urls import is_allowed, with_receipt
+from finch_connect.start import readable_cookie
+from finch_connect.states import cookie_name, flow_id_of_cookie
+
+SETTLED_COOKIE_SECONDS = 600
+
+CONFIG = from_environment()
+PORTS = wiring.callback_ports(CONFIG)
+
+
+@endpoint(CONFIG, refused=CallbackRefusedError)
+def handler(request: Request, deadline: Deadline) -> Response:
+    """Answer Finch's redirect, or show the result of a flow whose link named no return URL."""
+    if request.route == "GET /callback/result":
+        receipt = request.query.get(links.RECEIPT_PARAMETER, "")
+        return pages.outcome(links.verify_receipt(receipt, PORTS.keys, PORTS.clock()).status)
+    if request.query.get("iss", CONFIG.finch_connect_url) != CONFIG.finch_connect_url:  # RFC 9207
+        raise CallbackRefusedError("issuer_wrong")
+    cookies = {flow_id_of_cookie(name): readable_cookie(value) for name, value in request.cookies.items()}
+    came = Callback(
+        state=request.secret("state"),
+        code=request.secret("code"),
+        error=request.query.get("error"),
+        cookies={flow_id: cookie for flow_id, cookie in cookies.items() if flow_id and cookie},
+    )
+    answer = callback(came, PORTS, CONFIG, deadline)
+    flow = answer.flow
+    logger.info("answered", flow_id=flow.flow_id, status=flow.status, reason=flow.reason,
+                connection_id=flow.connection_id, finch_request_id=flow.finch_request_id)  # fmt: skip
+    count(flow.status.capitalize())
+    if isinstance(answer, InProgress):
+        return pages.in_progress(as_json=request.wants_json)
+    return _answer(answer, request)
+
+
+def _answer(outcome: Outcome, request: Request) -> Response:
+    """Return the outcome with its receipt: to the link's return URL if it still is allowed, or to our own page."""
+    flow, base = outcome.flow, http.base_url(request, CONFIG)
+    receipt = links.sign_receipt(flow, outcome.key, issuer=base, now=PORTS.clock())
+    cookie = Cookie(cookie_name(flow.flow_id), outcome.cookie, SETTLED_COOKIE_SECONDS)
+    if request.wants_json:
+        status = links.public_status(flow.status)
+        body = {"status": status.value, "flow_id": flow.flow_id, links.RECEIPT_PARAMETER: receipt}
+        return pages.json_body(200, body).with_cookie(cookie)
+    own_page = f"{base}/callback/result"
+    allowed = flow.return_url is not None and is_allowed(flow.return_url, CONFIG.allowed_return_urls)
+    return pages.redirect(
+        with_receipt(flow.return_url if allowed and flow.return_url else own_page, receipt)
+    ).with_cookie(cookie)

@@ -1,0 +1,60 @@
+"""GET and POST /connect: from a signed link to Finch, with a one-time state in the table and its cookie here."""
+
+from finch_connect import http, links, pages, wiring
+from finch_connect.config import from_environment
+from finch_connect.endpoint import endpoint
+from finch_connect.errors import LinkRefusedError
+from finch_connect.http import Cookie, Request, Response
+from finch_connect.model import LinkRequest
+from finch_connect.observability import count, logger
+from finch_connect.ports import Deadline
+from finch_connect.start import Browser, Confirm, NotOpened, Redirect, Standing, readable_cookie, start
+from finch_connect.states import cookie_name, flow_id_of, form_cookie_name
+
+FORM_COOKIE_SECONDS = 3600
+
+CONFIG = from_environment()
+PORTS = wiring.connect_ports(CONFIG)
+
+
+@endpoint(CONFIG, refused=LinkRefusedError)
+def handler(request: Request, _deadline: Deadline) -> Response:
+    """Answer the link: 303 to Finch, the confirm page, or a page that says where the flow stands."""
+    if request.method == "GET" and http.is_elsewhere(request, CONFIG):
+        return pages.redirect(http.moved(request, CONFIG))
+    if request.method == "POST" and request.is_cross_site_post:
+        raise LinkRefusedError("cross_site_post")
+    link = (request.form if request.method == "POST" else request.query).get("link", "")
+    wanted = _wanted(link, request)
+    redirect_uri = f"{http.base_url(request, CONFIG)}/callback"
+    answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG)
+    count(type(answer).__name__)
+    match answer:
+        case Redirect(location, flow_id, cookie, max_age):
+            logger.info("started", flow_id=flow_id)
+            return pages.redirect(location).with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
+        case NotOpened(error, flow_id, cookie, max_age):
+            logger.warning("session_not_opened", flow_id=flow_id, reason=error.reason, **error.fields)
+            page = pages.problem(error, as_json=request.wants_json)
+            return page.with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
+        case Confirm(_, flow_id, form_cookie, form_nonce):
+            page = pages.confirm(wanted.customer_name or wanted.customer_id, link, form_nonce.reveal())
+            return page.with_cookie(Cookie(form_cookie_name(flow_id), form_cookie, FORM_COOKIE_SECONDS))
+        case Standing(status):
+            return pages.outcome(links.public_status(status), as_json=request.wants_json)
+
+
+def _wanted(link: str, request: Request) -> LinkRequest:
+    if CONFIG.open_links and not link:
+        return links.open_link(request.query, CONFIG, PORTS.clock())
+    return links.verify_link(link, PORTS.keys, CONFIG, PORTS.clock())
+
+
+def _browser(request: Request, wanted: LinkRequest) -> Browser:
+    flow_id = flow_id_of(wanted.customer_id, wanted.link_id)
+    return Browser(
+        cookie=readable_cookie(request.cookies.get(cookie_name(flow_id))),
+        form_cookie=readable_cookie(request.cookies.get(form_cookie_name(flow_id))),
+        form_nonce=readable_cookie(request.form.get("form_nonce")),
+        pressed=request.method == "POST",
+    )

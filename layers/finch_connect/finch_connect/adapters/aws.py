@@ -1,0 +1,45 @@
+"""boto3 clients as this product wants them, and the one translation of AWS's errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import boto3
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import BotoCoreError, ClientError
+
+from finch_connect.errors import ServiceUnavailableError
+
+_CLIENT_CONFIG = ClientConfig(
+    connect_timeout=2,
+    read_timeout=4,
+    retries={"mode": "standard", "max_attempts": 3},
+    tcp_keepalive=True,
+)
+"""Short timeouts and botocore's own retries: no second retry loop stands around them. Seconds."""
+
+
+def client(service: str) -> Any:
+    """Return a client of an AWS service. `Any`: the caller's protocol types it."""
+    return boto3.client(service, config=_CLIENT_CONFIG)  # type: ignore[call-overload]  # any service's name
+
+
+@contextmanager
+def translated(operation: str) -> Iterator[None]:
+    """Turn what botocore raises into ServiceUnavailableError that names the operation and AWS's error code alone.
+
+    AWS's messages are dropped: they may quote what was sent.
+    """
+    try:
+        yield
+    except ClientError as error:
+        raise ServiceUnavailableError("aws_refused", operation=operation, aws_code=code_of(error)) from None
+    except BotoCoreError as error:
+        raise ServiceUnavailableError("aws_unreachable", operation=operation, cause=type(error).__name__) from None
+
+
+def code_of(error: ClientError) -> str:
+    """Return AWS's error code, such as `ConditionalCheckFailedException`."""
+    return str(error.response.get("Error", {}).get("Code", ""))

@@ -1,0 +1,77 @@
+"""The event bus: one event per settled flow, from the row alone. No token, and nothing of one, is ever in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from finch_connect.adapters.aws import translated
+from finch_connect.model import Flow, Status, from_epoch_ms
+
+SOURCE = "finch.connect"
+DETAIL_VERSION = "1"
+_MOST_ENTRIES = 10
+"""PutEvents takes at most ten entries (AWS: PutEvents)."""
+
+_DETAIL_TYPES = {
+    Status.CONNECTED: "Connection Established",
+    Status.DENIED: "Connection Denied",
+    Status.FAILED: "Connection Failed",
+    Status.QUARANTINED: "Connection Quarantined",
+    Status.ABANDONED: "Connection Abandoned",
+    Status.ORPHANED: "Connection Orphaned",
+}
+
+
+class EventBridgeBus:
+    """Implements `ports.Bus`."""
+
+    def __init__(self, client: Any, bus_name: str) -> None:
+        self._client = client
+        self._bus = bus_name
+
+    def publish(self, flows: Sequence[Flow]) -> Sequence[Flow]:
+        """See `ports.Bus.publish`."""
+        refused: list[Flow] = []
+        for start in range(0, len(flows), _MOST_ENTRIES):
+            batch = flows[start : start + _MOST_ENTRIES]
+            with translated("PutEvents"):
+                answer = self._client.put_events(Entries=[self._entry(flow) for flow in batch])
+            if answer["FailedEntryCount"]:
+                refused += [flow for flow, told in zip(batch, answer["Entries"], strict=True) if "ErrorCode" in told]
+        return refused
+
+    def _entry(self, flow: Flow) -> dict[str, Any]:
+        return {
+            "EventBusName": self._bus,
+            "Source": SOURCE,
+            "DetailType": detail_type(flow),
+            "Time": from_epoch_ms(flow.settled_at or flow.started_at),
+            "Detail": json.dumps(detail(flow), sort_keys=True),
+        }
+
+
+def detail_type(flow: Flow) -> str:
+    """Return the event's type. Raises KeyError for a flow that has not settled."""
+    return "Connection Reauthorized" if flow.reauthorized else _DETAIL_TYPES[flow.status]
+
+
+def detail(flow: Flow) -> dict[str, Any]:
+    """Return the event's detail (contracts/events): those fields that apply."""
+    content = {
+        "version": DETAIL_VERSION,
+        "event_id": flow.event_id,
+        "occurred_at": from_epoch_ms(flow.settled_at or flow.started_at).isoformat(timespec="milliseconds"),
+        "flow_id": flow.flow_id,
+        "customer_id": flow.customer_id,
+        "connection_id": flow.connection_id,
+        "provider_id": flow.provider_id,
+        "client_type": flow.client_type,
+        "products": None if flow.granted_products is None else list(flow.granted_products),
+        "secret_arn": flow.secret_arn,
+        "reason": flow.reason,
+        "finch_request_id": flow.finch_request_id,
+        "metadata": flow.metadata,
+    }
+    return {name: value for name, value in content.items() if value is not None}

@@ -1,0 +1,54 @@
+"""Where a token waits while the vault is away: an encrypted parameter in SSM Parameter Store, one per flow."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finch_connect.adapters.aws import code_of, translated
+from finch_connect.secret import Secret
+
+
+class ParameterFallback:
+    """Implements `ports.Fallback` with SecureStrings under one path."""
+
+    def __init__(self, client: Any, prefix: str, kms_key_id: str | None) -> None:
+        self._client = client
+        self._prefix = prefix
+        self._key = {"KeyId": kms_key_id} if kms_key_id else {}
+
+    def put(self, flow_id: str, text: Secret) -> None:
+        """See `ports.Fallback.put`."""
+        with translated("PutParameter"):
+            self._client.put_parameter(
+                Name=self._name(flow_id),
+                Value=text.reveal(),
+                Type="SecureString",
+                Overwrite=True,
+                Tier="Intelligent-Tiering",  # a document over 4 KB (many entities) gets the larger tier
+                **self._key,
+            )
+
+    def get(self, flow_id: str) -> Secret | None:
+        """See `ports.Fallback.get`."""
+        with translated("GetParameter"):
+            try:
+                answer = self._client.get_parameter(Name=self._name(flow_id), WithDecryption=True)
+            except ClientError as error:
+                if code_of(error) == "ParameterNotFound":
+                    return None
+                raise
+        return Secret(answer["Parameter"]["Value"])
+
+    def delete(self, flow_id: str) -> None:
+        """See `ports.Fallback.delete`."""
+        with translated("DeleteParameter"):
+            try:
+                self._client.delete_parameter(Name=self._name(flow_id))
+            except ClientError as error:
+                if code_of(error) != "ParameterNotFound":
+                    raise
+
+    def _name(self, flow_id: str) -> str:
+        return f"{self._prefix}/{flow_id}"

@@ -1,0 +1,104 @@
+"""Rows as DynamoDB items: the one place that knows attribute names and types.
+
+Used by the table and by the relay, whose stream images have the same form.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from finch_connect.model import Connection, ConnectMode, Flow, Status
+
+FLOW_KEY = "flow#"
+CONNECTION_KEY = "connection#"
+DUE_PARTITION = "flow"
+
+type Item = Mapping[str, Mapping[str, Any]]
+"""An item in DynamoDB's JSON: attribute name to typed value."""
+
+_FIELDS = {field.name: field for field in dataclasses.fields(Flow)}
+_NUMBERS = frozenset({"started_at", "deadline", "expires", "due_at", "claimed_at", "settled_at", "published_at"})
+_LISTS = frozenset({"products", "granted_products"})
+
+
+def flow_key(flow_id: str) -> Item:
+    """Return the primary key of a flow's row."""
+    return {"id": {"S": FLOW_KEY + flow_id}}
+
+
+def connection_key(connection_id: str) -> Item:
+    """Return the primary key of a connection's row."""
+    return {"id": {"S": CONNECTION_KEY + connection_id}}
+
+
+def value(name: str, content: Any) -> Mapping[str, Any]:
+    """Return one attribute's typed value."""
+    if name in _NUMBERS:
+        return {"N": str(content)}
+    if name in _LISTS:
+        return {"L": [{"S": text} for text in content]}
+    if name == "reauthorized":
+        return {"BOOL": content}
+    if name == "metadata":
+        return {"S": json.dumps(content, sort_keys=True)}
+    return {"S": str(content)}
+
+
+def item_of(flow: Flow) -> dict[str, Mapping[str, Any]]:
+    """Return a flow's whole row; what is None is left out. `due` puts it into the sparse index with its `due_at`."""
+    item: dict[str, Mapping[str, Any]] = {"id": {"S": FLOW_KEY + flow.flow_id}}
+    for name in _FIELDS:
+        content = getattr(flow, name)
+        if content is not None and name != "flow_id":
+            item[name] = value(name, content)
+    if flow.due_at is not None:
+        item["due"] = {"S": DUE_PARTITION}
+    return item
+
+
+def flow_of(item: Item) -> Flow:
+    """Return the flow in an item. Raises KeyError or ValueError for an item that is none."""
+    found: dict[str, Any] = {"flow_id": item["id"]["S"].removeprefix(FLOW_KEY)}
+    for name in _FIELDS.keys() & item.keys():
+        found[name] = _content(name, item[name])
+    found["status"] = Status(found["status"])
+    found["mode"] = ConnectMode(found["mode"])
+    return Flow(**found)
+
+
+def images(change: Mapping[str, Any]) -> tuple[Flow | None, Flow | None]:
+    """Implement `ports.StreamImages` on the `dynamodb` part of a stream record; rows of connections are no flows."""
+    before, after = (_flow_or_none(change.get(name)) for name in ("OldImage", "NewImage"))
+    return before, after
+
+
+def connection_of(item: Item) -> Connection:
+    """Return the connection in an item. Raises KeyError or ValueError for an item that is none."""
+    return Connection(
+        connection_id=item["id"]["S"].removeprefix(CONNECTION_KEY),
+        customer_id=item["customer_id"]["S"],
+        flow_id=item["flow_id"]["S"],
+        claimed_at=int(item["claimed_at"]["N"]),
+        secret_name=item["secret_name"]["S"],
+        provider_id=item["provider_id"]["S"] if "provider_id" in item else None,
+        products=tuple(product["S"] for product in item["products"]["L"]),
+    )
+
+
+def _flow_or_none(item: Item | None) -> Flow | None:
+    return flow_of(item) if item is not None and item["id"]["S"].startswith(FLOW_KEY) else None
+
+
+def _content(name: str, typed: Mapping[str, Any]) -> Any:
+    if name in _NUMBERS:
+        return int(typed["N"])
+    if name in _LISTS:
+        return tuple(element["S"] for element in typed["L"])
+    if name == "reauthorized":
+        return bool(typed["BOOL"])
+    if name == "metadata":
+        return json.loads(typed["S"])
+    return typed["S"]

@@ -1,0 +1,108 @@
+"""Finch's client secret and the link keys, read from Secrets Manager and kept for at most five minutes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finch_connect.adapters.aws import code_of, translated
+from finch_connect.errors import ServiceUnavailableError
+from finch_connect.model import LinkKey
+from finch_connect.secret import Secret
+
+CACHE_SECONDS = 300.0
+REFETCH_SECONDS = 10.0
+"""An unknown `kid` is looked for again at most this often: anyone can make one up."""
+
+Monotonic = Callable[[], float]
+"""Returns seconds on a clock that only goes forward."""
+
+
+class SecretsManagerClientSecrets:
+    """Implements `ports.ClientSecrets` on `config/client-credentials`: JSON with `client_secret`."""
+
+    def __init__(self, client: Any, name: str, monotonic: Monotonic) -> None:
+        self._client = client
+        self._name = name
+        self._monotonic = monotonic
+        self._kept: tuple[float, Secret] | None = None
+
+    def read(self, *, fresh: bool = False) -> Secret:
+        """See `ports.ClientSecrets.read`."""
+        if self._kept is not None and not fresh and self._monotonic() - self._kept[0] < CACHE_SECONDS:
+            return self._kept[1]
+        text = _field(_read(self._client, self._name, "AWSCURRENT") or "", "client_secret")
+        self._kept = (self._monotonic(), Secret(text))
+        return self._kept[1]
+
+
+class SecretsManagerLinkKeys:
+    """Implements `ports.LinkKeys` on `config/link-key`: JSON with `kid` and `key`.
+
+    A rotation puts a new version: AWS then calls the one before AWSPREVIOUS, and links under it go on working.
+    """
+
+    def __init__(self, client: Any, name: str, monotonic: Monotonic) -> None:
+        self._client = client
+        self._name = name
+        self._monotonic = monotonic
+        self._current: tuple[float, LinkKey] | None = None
+        self._previous: tuple[float, LinkKey | None] | None = None
+
+    def current(self) -> LinkKey:
+        """See `ports.LinkKeys.current`."""
+        if self._current is None or self._age(self._current) >= CACHE_SECONDS:
+            key = self._stage("AWSCURRENT")
+            if key is None:
+                raise ServiceUnavailableError("link_key_missing")
+            self._current = (self._monotonic(), key)
+        return self._current[1]
+
+    def find(self, kid: str) -> LinkKey | None:
+        """See `ports.LinkKeys.find`."""
+        key = self.current()
+        if key.kid != kid and self._current is not None and self._age(self._current) >= REFETCH_SECONDS:
+            self._current = None  # the key may have been rotated since
+            key = self.current()
+        if key.kid == kid:
+            return key
+        previous = self._previous_key()
+        return previous if previous is not None and previous.kid == kid else None
+
+    def _previous_key(self) -> LinkKey | None:
+        if self._previous is None or self._age(self._previous) >= REFETCH_SECONDS:
+            self._previous = (self._monotonic(), self._stage("AWSPREVIOUS"))
+        return self._previous[1]
+
+    def _age(self, kept: tuple[float, object]) -> float:
+        return self._monotonic() - kept[0]
+
+    def _stage(self, stage: str) -> LinkKey | None:
+        text = _read(self._client, self._name, stage)
+        return None if text is None else LinkKey(kid=_field(text, "kid"), key=Secret(_field(text, "key")))
+
+
+def _read(client: Any, name: str, stage: str) -> str | None:
+    """Return a secret's text at a version stage, or None when there is no such version."""
+    with translated("GetSecretValue"):
+        try:
+            return str(client.get_secret_value(SecretId=name, VersionStage=stage)["SecretString"])
+        except ClientError as error:
+            if code_of(error) == "ResourceNotFoundException":
+                return None
+            raise
+
+
+def _field(text: str, name: str) -> str:
+    """Return one text field of a secret's JSON. Raises ServiceUnavailableError that does not show the secret."""
+    try:
+        content = json.loads(text)
+        found = content[name]
+    except (ValueError, KeyError, TypeError):
+        raise ServiceUnavailableError("secret_unreadable", field=name) from None
+    if not isinstance(found, str) or not found:
+        raise ServiceUnavailableError("secret_unreadable", field=name)
+    return found

@@ -1,0 +1,70 @@
+"""The vault: one secret per connection in AWS Secrets Manager. Writes only; nothing here reads a token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from finch_connect.adapters.aws import code_of, translated
+from finch_connect.model import StoredSecret
+from finch_connect.secret import Secret
+
+
+class SecretsManagerVault:
+    """Implements `ports.Vault`. `kms_key_id` None: the AWS managed key."""
+
+    def __init__(self, client: Any, stage: str, kms_key_id: str | None) -> None:
+        self._client = client
+        self._creation = {"KmsKeyId": kms_key_id} if kms_key_id else {}
+        self._tags = [{"Key": "finch-connect:stage", "Value": stage}]
+
+    def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:
+        """See `ports.Vault.put`.
+
+        Create; it exists: put a version; its deletion is pending: restore it, then put. The same `version` with the
+        same text is accepted again by AWS as one (ClientRequestToken).
+        """
+        first, second = (self._put, self._create) if exists else (self._create, self._put)
+        with translated("PutSecret"):
+            return (
+                first(name, text, version) or second(name, text, version) or self._restore_and_put(name, text, version)
+            )
+
+    def _create(self, name: str, text: Secret, version: str) -> StoredSecret | None:
+        """Create the secret; None when there is one, or one whose deletion is pending."""
+        return self._stored(
+            {"ResourceExistsException", "InvalidRequestException"},
+            self._client.create_secret,
+            Name=name,
+            ClientRequestToken=version,
+            SecretString=text.reveal(),
+            Tags=self._tags,
+            **self._creation,
+        )
+
+    def _put(self, name: str, text: Secret, version: str) -> StoredSecret | None:
+        """Put a version; None when there is no such secret, or its deletion is pending."""
+        return self._stored(
+            {"ResourceNotFoundException", "InvalidRequestException"},
+            self._client.put_secret_value,
+            SecretId=name,
+            ClientRequestToken=version,
+            SecretString=text.reveal(),
+        )
+
+    def _restore_and_put(self, name: str, text: Secret, version: str) -> StoredSecret:
+        """Take back a pending deletion and put the version. Raises ClientError."""
+        self._client.restore_secret(SecretId=name)
+        answer = self._client.put_secret_value(SecretId=name, ClientRequestToken=version, SecretString=text.reveal())
+        return StoredSecret(arn=answer["ARN"], version_id=answer["VersionId"])
+
+    @staticmethod
+    def _stored(tolerated: set[str], operation: Any, **arguments: Any) -> StoredSecret | None:
+        try:
+            answer = operation(**arguments)
+        except ClientError as error:
+            if code_of(error) in tolerated:
+                return None
+            raise
+        return StoredSecret(arn=answer["ARN"], version_id=answer["VersionId"])

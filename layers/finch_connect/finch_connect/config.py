@@ -1,0 +1,135 @@
+"""The stack's configuration, read once from a mapping. The environment is read in this module and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from finch_connect.errors import ConfigurationError
+from finch_connect.model import ConnectMode
+
+OPEN_LINK_STAGES = frozenset({"local", "dev"})
+
+_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LOOPBACK = frozenset({"localhost", "127.0.0.1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """What the template's parameters say. No secret is in it: those are read from Secrets Manager by name.
+
+    Lifetimes are whole seconds. URLs have no trailing slash. `public_url` is None when API Gateway's own address is
+    used. `kms_key_id` is None for the AWS managed key.
+    """
+
+    stage: str
+    table_name: str
+    bus_name: str
+    finch_client_id: str
+    finch_api_url: str
+    finch_connect_url: str
+    finch_api_version: str
+    connect_mode: ConnectMode
+    open_links: bool
+    allowed_products: tuple[str, ...]
+    allowed_client_types: frozenset[str]
+    allowed_return_urls: tuple[str, ...]
+    link_max_lifetime: int
+    state_lifetime: int
+    public_url: str | None
+    kms_key_id: str | None
+
+    @property
+    def secrets_prefix(self) -> str:
+        """Return `finch/<stage>`, under which every secret of this stack lives."""
+        return f"finch/{self.stage}"
+
+    @property
+    def fallback_prefix(self) -> str:
+        """Return the path of the parameters that hold a token while the vault is away."""
+        return f"/finch/{self.stage}/unstored"
+
+
+def from_environment() -> Config:
+    """Read the function's environment. Raises ConfigurationError that names everything that is wrong, at once."""
+    return read(os.environ)
+
+
+def read(environment: Mapping[str, str]) -> Config:
+    """Read a mapping of environment variables; unknown ones are ignored.
+
+    Raises:
+        ConfigurationError: its reason names every variable that is missing or ill-formed.
+    """
+    reader = _Reader(environment)
+    config = Config(
+        stage=reader.text("STAGE", _matches(r"[a-z][a-z0-9-]{0,15}")),
+        table_name=reader.text("TABLE_NAME"),
+        bus_name=reader.text("BUS_NAME"),
+        finch_client_id=reader.text("FINCH_CLIENT_ID"),
+        finch_api_url=reader.text("FINCH_API_URL", _is_base_url),
+        finch_connect_url=reader.text("FINCH_CONNECT_URL", _is_base_url),
+        finch_api_version=reader.text("FINCH_API_VERSION", _matches(r"\d{4}-\d{2}-\d{2}")),
+        connect_mode=ConnectMode(reader.text("CONNECT_MODE", _matches("static|session")) or "static"),
+        open_links=reader.text("LINK_POLICY", _matches("signed|open")) == "open",
+        allowed_products=reader.words("ALLOWED_PRODUCTS"),
+        allowed_client_types=frozenset(reader.words("ALLOWED_CLIENT_TYPES")),
+        allowed_return_urls=tuple(reader.optional("ALLOWED_RETURN_URLS").split()),
+        link_max_lifetime=reader.seconds("LINK_MAX_LIFETIME_SECONDS"),
+        state_lifetime=reader.seconds("STATE_LIFETIME_SECONDS"),
+        public_url=reader.optional("PUBLIC_URL", _is_base_url) or None,
+        kms_key_id=reader.optional("KMS_KEY_ID") or None,
+    )
+    if config.open_links and config.stage not in OPEN_LINK_STAGES:
+        reader.wrong.append("LINK_POLICY (open links are for the stages local and dev only)")
+    if reader.wrong:
+        raise ConfigurationError("missing or ill-formed: " + ", ".join(reader.wrong))
+    return config
+
+
+class _Reader:
+    """Reads variables and collects the names of those that are wrong instead of stopping at the first."""
+
+    def __init__(self, environment: Mapping[str, str]) -> None:
+        self._environment = environment
+        self.wrong: list[str] = []
+
+    def optional(self, name: str, fits: Callable[[str], bool] | None = None) -> str:
+        text = self._environment.get(name, "").strip()
+        if text and fits is not None and not fits(text):
+            self.wrong.append(name)
+            return ""
+        return text
+
+    def text(self, name: str, fits: Callable[[str], bool] | None = None) -> str:
+        text = self.optional(name, fits)
+        if not text and name not in self.wrong:
+            self.wrong.append(name)
+        return text
+
+    def words(self, name: str) -> tuple[str, ...]:
+        return tuple(self.text(name, lambda text: all(_WORD.fullmatch(word) for word in text.split())).split())
+
+    def seconds(self, name: str) -> int:
+        text = self.text(name, _matches(r"[1-9]\d{0,8}"))
+        return int(text) if text else 0
+
+
+def _matches(pattern: str) -> Callable[[str], bool]:
+    compiled = re.compile(pattern)
+    return lambda text: compiled.fullmatch(text) is not None
+
+
+def _is_base_url(text: str) -> bool:
+    """https anywhere, http on this machine only (the simulator); no path, query or trailing slash."""
+    try:
+        url = urlsplit(text)
+        host = url.hostname
+        _ = url.port
+    except ValueError:
+        return False
+    secure = url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK)
+    return secure and bool(host) and text == f"{url.scheme}://{url.netloc}" and "@" not in url.netloc

@@ -1,0 +1,162 @@
+"""From a granted token to its place: the checks of the answer, the connection's owner, one secret per connection.
+
+The callback does this at once and the sweeper does it later for a token that had to wait, so it stands here once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import datetime
+from typing import Protocol
+
+from finch_connect.config import Config
+from finch_connect.model import Connection, Flow, Grant, NotOwned, Owned, Status
+from finch_connect.ports import ConnectionTable, Vault
+from finch_connect.secret import Secret
+
+DOCUMENT_VERSION = 1
+
+_CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+
+
+class CustodyPorts(Protocol):
+    """The part of the callback's and the sweeper's ports that custody uses."""
+
+    @property
+    def connections(self) -> ConnectionTable:
+        """Who owns a connection."""
+        ...
+
+    @property
+    def vault(self) -> Vault:
+        """Where tokens live."""
+        ...
+
+
+def place(flow: Flow, grant: Grant, ports: CustodyPorts, config: Config, now: datetime) -> Flow:
+    """Check, own and store a granted token; return the flow with its outcome (connected or quarantined).
+
+    Repeating it for the same flow and token changes nothing. Raises ServiceUnavailableError when the table or the
+    vault does not answer: the token then has no place yet.
+    """
+    misfit = find_misfit(flow, grant, config)
+    if misfit is not None or grant.connection_id is None or flow.claimed_at is None:
+        return _quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
+
+    name = f"{config.secrets_prefix}/connections/{grant.connection_id}"
+    owned = ports.connections.own(
+        Connection(
+            connection_id=grant.connection_id,
+            customer_id=flow.customer_id,
+            flow_id=flow.flow_id,
+            claimed_at=flow.claimed_at,
+            secret_name=name,
+            provider_id=grant.provider_id,
+            products=grant.products or (),
+        )
+    )
+    if isinstance(owned, NotOwned):
+        if owned.holder.customer_id != flow.customer_id:
+            return _quarantine(flow, grant, "owner_mismatch", ports, config, now)
+        # A later claim of the same customer has stored a newer token: this one is not stored over it.
+        return flow.settled(Status.CONNECTED, at=now, reason="superseded", reauthorized=True, **_identity(grant))
+    return _store(flow, grant, owned, name, ports, now)
+
+
+def find_misfit(flow: Flow, grant: Grant, config: Config) -> str | None:  # noqa: PLR0911  # one line a check
+    """Return why an answer does not fit the request it should answer, or None when it does.
+
+    Finch knows neither PKCE nor a nonce, so an injected code can only be seen from what the answer echoes
+    (RFC 9700 section 2.1.1); what Finch leaves out is not held against it.
+    """
+    if grant.connection_id is None or not _CONNECTION_ID.fullmatch(grant.connection_id):
+        return "connection_unknown"
+    if grant.customer_id is not None and grant.customer_id != flow.customer_id:
+        return "customer_mismatch"
+    if flow.requested_connection_id is not None and grant.connection_id != flow.requested_connection_id:
+        return "connection_mismatch"
+    if grant.client_type is not None and grant.client_type not in config.allowed_client_types:
+        return "client_type_mismatch"
+    if None not in (flow.payroll_provider, grant.provider_id) and grant.provider_id != flow.payroll_provider:
+        return "provider_mismatch"
+    if grant.products is not None and not set(grant.products) <= set(config.allowed_products):
+        return "products_mismatch"
+    return None
+
+
+def document(flow: Flow, grant: Grant) -> Secret:
+    """Return what is stored: JSON, byte-stable (sorted keys, no spaces), the token and what identifies it.
+
+    `customer_id` is the team's own; `finch_customer_id` is what Finch echoed, when it did.
+    """
+    content = {
+        "version": DOCUMENT_VERSION,
+        "access_token": grant.access_token.reveal(),
+        "connection_id": grant.connection_id,
+        "customer_id": flow.customer_id,
+        "finch_customer_id": grant.customer_id,
+        "provider_id": grant.provider_id,
+        "client_type": grant.client_type,
+        "connection_type": grant.connection_type,
+        "products": None if grant.products is None else list(grant.products),
+        "entity_ids": list(grant.entity_ids),
+        "finch_request_id": grant.request_id,
+        "flow_id": flow.flow_id,
+    }
+    present = {name: value for name, value in content.items() if value is not None}
+    return Secret(json.dumps(present, sort_keys=True, separators=(",", ":")))
+
+
+def grant_in(text: Secret) -> Grant:
+    """Return the grant that `document` wrote. Raises ValueError or KeyError for anything else."""
+    content = json.loads(text.reveal())
+    products = content.get("products")
+    return Grant(
+        access_token=Secret(content["access_token"]),
+        request_id=content.get("finch_request_id"),
+        connection_id=content.get("connection_id"),
+        customer_id=content.get("finch_customer_id"),
+        provider_id=content.get("provider_id"),
+        client_type=content.get("client_type"),
+        connection_type=content.get("connection_type"),
+        products=None if products is None else tuple(products),
+        entity_ids=tuple(content["entity_ids"]),
+    )
+
+
+def _store(flow: Flow, grant: Grant, owned: Owned, name: str, ports: CustodyPorts, now: datetime) -> Flow:
+    stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=owned.before is not None)
+    return flow.settled(
+        Status.CONNECTED,
+        at=now,
+        reauthorized=owned.before is not None and owned.before.flow_id != flow.flow_id,
+        secret_arn=stored.arn,
+        secret_version_id=stored.version_id,
+        **_identity(grant),
+    )
+
+
+def _quarantine(flow: Flow, grant: Grant, reason: str, ports: CustodyPorts, config: Config, now: datetime) -> Flow:
+    """Put the token aside for a person to decide. Nothing is disconnected: that could be the attacker's aim."""
+    name = f"{config.secrets_prefix}/quarantine/{flow.flow_id}"
+    stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=False)
+    return flow.settled(
+        Status.QUARANTINED,
+        at=now,
+        reason=reason,
+        secret_arn=stored.arn,
+        secret_version_id=stored.version_id,
+        **_identity(grant),
+    )
+
+
+def _identity(grant: Grant) -> dict[str, object]:
+    """Return what the row and the event say of a grant."""
+    return {
+        "connection_id": grant.connection_id,
+        "provider_id": grant.provider_id,
+        "client_type": grant.client_type,
+        "granted_products": grant.products,
+        "finch_request_id": grant.request_id,
+    }

@@ -1,0 +1,163 @@
+"""Signed links in, signed receipts out: HS256 under the stack's link key (RFC 7519, RFC 8725).
+
+A link and a receipt differ in `aud` and `typ`, so that neither passes for the other (RFC 8725 section 3.11).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import jwt
+
+from finch_connect import claims
+from finch_connect.config import Config
+from finch_connect.errors import LinkRefusedError
+from finch_connect.model import Flow, LinkKey, LinkRequest, Status
+from finch_connect.ports import LinkKeys
+
+LINK_AUDIENCE = "finch-connect"
+RECEIPT_AUDIENCE = "finch-receipt"
+RECEIPT_TYPE = "finch-receipt+jwt"
+RECEIPT_LIFETIME_SECONDS = 300
+MAX_LINK_LENGTH = 6144
+
+_ALGORITHM = "HS256"
+_OPEN_LINK_LIFETIME_SECONDS = 600
+_REQUIRED = ["aud", "sub", "jti", "iat", "exp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a receipt says of a flow: verified, so it may be shown."""
+
+    status: Status
+    flow_id: str
+
+
+def verify_link(link: str, keys: LinkKeys, config: Config, now: datetime) -> LinkRequest:
+    """Return what a signed link asks for.
+
+    Raises:
+        LinkRefusedError: bad form, unknown `kid`, signature, audience, times or a claim against its rule.
+        ServiceUnavailableError: the link key cannot be read.
+    """
+    if not link or len(link) > MAX_LINK_LENGTH or not link.isascii():
+        raise LinkRefusedError("link_malformed")
+    try:
+        header = jwt.get_unverified_header(link)
+    except jwt.InvalidTokenError:
+        raise LinkRefusedError("link_malformed") from None
+    kid = header.get("kid")
+    if header.get("alg") != _ALGORITHM or header.get("typ", "JWT") != "JWT" or "crit" in header:
+        raise LinkRefusedError("link_header")
+    key = keys.find(kid) if isinstance(kid, str) else None
+    if key is None:
+        raise LinkRefusedError("link_key_unknown")
+    verified = _decode(link, key, LINK_AUDIENCE, now)
+    return claims.link_request(verified, config)
+
+
+def open_link(query: Mapping[str, str], config: Config, now: datetime) -> LinkRequest:
+    """Return what an unsigned query asks for. For a first try with curl: only the stages local and dev allow it.
+
+    Takes `customer_id` and the link's optional claims by name, all as text. Raises LinkRefusedError.
+    """
+    issued = int(now.timestamp())
+    typed: dict[str, object] = {name: query[name] for name in _OPEN_PARAMETERS & query.keys()}
+    signed = {
+        "sub": query.get("customer_id"),
+        "jti": secrets.token_urlsafe(16),
+        "iat": issued,
+        "exp": issued + min(_OPEN_LINK_LIFETIME_SECONDS, config.link_max_lifetime),
+    }
+    return claims.link_request(typed | signed, config)
+
+
+def sign_receipt(flow: Flow, key: LinkKey, *, issuer: str, now: datetime) -> str:
+    """Return the receipt that the person's browser carries to the team: what became of the flow, for five minutes.
+
+    The team's backend compares `sub` with the customer who is logged in. `jti` is the event's id: the same for a
+    repeated callback.
+    """
+    issued = int(now.timestamp())
+    payload = {
+        "iss": issuer,
+        "aud": RECEIPT_AUDIENCE,
+        "sub": flow.customer_id,
+        "jti": flow.event_id,
+        "iat": issued,
+        "exp": issued + RECEIPT_LIFETIME_SECONDS,
+        "nonce": flow.nonce,
+        "status": public_status(flow.status),
+        "connection_id": flow.connection_id if flow.status in {Status.CONNECTED, Status.UNSTORED} else None,
+        "flow_id": flow.flow_id,
+    }
+    present = {name: value for name, value in payload.items() if value is not None}
+    headers = {"typ": RECEIPT_TYPE, "kid": key.kid}
+    return jwt.encode(present, key.key.reveal(), algorithm=_ALGORITHM, headers=headers)
+
+
+def verify_receipt(receipt: str, keys: LinkKeys, now: datetime) -> Receipt:
+    """Return what one of our own receipts says, for our own result page. Raises LinkRefusedError."""
+    try:
+        header = jwt.get_unverified_header(receipt)
+    except jwt.InvalidTokenError:
+        raise LinkRefusedError("receipt_malformed") from None
+    kid = header.get("kid")
+    key = keys.find(kid) if isinstance(kid, str) and header.get("typ") == RECEIPT_TYPE else None
+    if key is None:
+        raise LinkRefusedError("receipt_header")
+    verified = _decode(receipt, key, RECEIPT_AUDIENCE, now)
+    return Receipt(status=Status(str(verified["status"])), flow_id=str(verified["flow_id"]))
+
+
+def public_status(status: Status) -> Status:
+    """Return the status that the outside sees: a token waiting for the vault is as good as stored."""
+    return Status.CONNECTED if status is Status.UNSTORED else status
+
+
+_OPEN_PARAMETERS = frozenset(
+    {
+        "products",
+        "category",
+        "payroll_provider",
+        "sandbox",
+        "manual",
+        "return_url",
+        "nonce",
+        "customer_name",
+        "customer_email",
+        "connection_id",
+    }
+)
+
+
+def _decode(token: str, key: LinkKey, audience: str, now: datetime) -> dict[str, object]:
+    """Verify signature, audience and times against the given clock. Raises LinkRefusedError."""
+    # PyJWT reads the clock itself; ours is an argument, so it verifies all but the times, and those follow here.
+    options: jwt.types.Options = {
+        "require": _REQUIRED,
+        "verify_exp": False,
+        "verify_iat": False,
+        "verify_nbf": False,
+        "strict_aud": True,
+    }
+    try:
+        verified: dict[str, object] = jwt.decode(
+            token, key.key.reveal(), algorithms=[_ALGORITHM], audience=audience, options=options
+        )
+    except jwt.InvalidTokenError as error:
+        # The class alone: PyJWT's texts may quote what was sent.
+        raise LinkRefusedError("link_invalid", cause=type(error).__name__) from None
+    seconds, skew = now.timestamp(), claims.CLOCK_SKEW_SECONDS
+    issued, expires, not_before = verified["iat"], verified["exp"], verified.get("nbf", 0)
+    if not all(isinstance(moment, int) and not isinstance(moment, bool) for moment in (issued, expires, not_before)):
+        raise LinkRefusedError("link_times")
+    if expires + skew <= seconds:  # type: ignore[operator]  # an int: checked above
+        raise LinkRefusedError("link_expired")
+    if issued - skew > seconds or not_before - skew > seconds:  # type: ignore[operator]  # ints: checked above
+        raise LinkRefusedError("link_from_the_future")
+    return verified

@@ -1,0 +1,274 @@
+"""The words of the domain: a flow and its statuses, a connection, a grant, and what the flow answers.
+
+All times in rows are whole epoch milliseconds, but `expires`, which DynamoDB's TTL wants in epoch seconds.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from finch_connect.secret import Secret
+
+
+class Status(enum.StrEnum):
+    """Where a flow stands. `started -> claimed -> (settled)`; see docs/architecture.md for the transitions."""
+
+    STARTED = "started"
+    CLAIMED = "claimed"
+    UNSTORED = "unstored"
+    CONNECTED = "connected"
+    DENIED = "denied"
+    FAILED = "failed"
+    QUARANTINED = "quarantined"
+    ABANDONED = "abandoned"
+    ORPHANED = "orphaned"
+
+
+SETTLED = frozenset(
+    {
+        Status.CONNECTED,
+        Status.DENIED,
+        Status.FAILED,
+        Status.QUARANTINED,
+        Status.ABANDONED,
+        Status.ORPHANED,
+    }
+)
+"""Final for this attempt; each is told to the bus once."""
+
+RESTARTABLE = frozenset({Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED})
+"""The same link may start the flow anew from these."""
+
+
+class ConnectMode(enum.StrEnum):
+    """How the person is sent to Finch: a static authorize URL, or a Connect session made by API."""
+
+    STATIC = "static"
+    SESSION = "session"
+
+
+class StartRule(enum.StrEnum):
+    """Over which row a start may write itself; the table's condition holds it."""
+
+    NEW_ATTEMPT = "new_attempt"
+    """No row, or one that ended without a connection."""
+    RESUME = "resume"
+    """The same browser again: `started` with the same state."""
+    TAKE_OVER = "take_over"
+    """A person pressed the button: as NEW_ATTEMPT, or `started` by any browser."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """What a verified link asks for: each value checked against the link's rules and the stack's configuration.
+
+    `customer_name` and `customer_email` are for the page and for Finch only and are kept nowhere.
+    `expires_at` is the link's `exp`, epoch seconds.
+    """
+
+    customer_id: str
+    link_id: str
+    expires_at: int
+    confirm: bool
+    products: tuple[str, ...]
+    category: str | None = None
+    payroll_provider: str | None = None
+    sandbox: str | None = None
+    manual: bool | None = None
+    return_url: str | None = None
+    nonce: str | None = None
+    metadata: Mapping[str, object] | None = None
+    customer_name: str | None = None
+    customer_email: str | None = None
+    connection_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """One row `flow#<flow_id>`: one link's way through Finch Connect, and the outbox of its event.
+
+    Holds hashes and ids only: never a code, a state, a cookie, a token or a secret.
+    """
+
+    flow_id: str
+    status: Status
+    state_hash: str
+    mode: ConnectMode
+    customer_id: str
+    redirect_uri: str
+    started_at: int
+    deadline: int
+    expires: int
+    products: tuple[str, ...]
+    due_at: int | None = None
+    payroll_provider: str | None = None
+    requested_connection_id: str | None = None
+    return_url: str | None = None
+    nonce: str | None = None
+    metadata: Mapping[str, object] | None = None
+    claimed_at: int | None = None
+    code_hash: str | None = None
+    settled_at: int | None = None
+    reason: str | None = None
+    connection_id: str | None = None
+    provider_id: str | None = None
+    client_type: str | None = None
+    granted_products: tuple[str, ...] | None = None
+    secret_arn: str | None = None
+    secret_version_id: str | None = None
+    finch_request_id: str | None = None
+    reauthorized: bool | None = None
+    published_at: int | None = None
+
+    @property
+    def event_id(self) -> str:
+        """The same for every delivery of one outcome: SHA-256 over flow, attempt and status, 32 hex digits."""
+        material = f"{self.flow_id}\0{self.state_hash}\0{self.status}"
+        return hashlib.sha256(material.encode()).hexdigest()[:32]
+
+    def settled(self, status: Status, *, at: datetime, **facts: object) -> Flow:
+        """Return this flow with its outcome, due for publishing again in two minutes unless that is seen to happen."""
+        moment = epoch_ms(at)
+        due = moment if status is Status.UNSTORED else moment + PUBLISH_GRACE_MS
+        return dataclasses.replace(self, status=status, settled_at=moment, due_at=due, **facts)  # type: ignore[arg-type]  # mypy cannot follow ** into replace
+
+
+PUBLISH_GRACE_MS = 120_000
+"""How long the relay has before the sweeper publishes a settled flow itself."""
+
+CLAIM_GRACE_MS = 120_000
+"""How long a claim may run before the sweeper calls it orphaned: well past any function's timeout."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One row `connection#<connection_id>`: who owns it and which claim gave the newest token.
+
+    `claimed_at` orders tokens: the later claim was exchanged later, so its token is the newer one.
+    """
+
+    connection_id: str
+    customer_id: str
+    flow_id: str
+    claimed_at: int
+    secret_name: str
+    provider_id: str | None
+    products: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A conditional write that held, and the row as it stands now."""
+
+    flow: Flow
+
+
+@dataclass(frozen=True, slots=True)
+class NotWritten:
+    """A conditional write that did not hold, and the row that stood against it (None: there is none)."""
+
+    flow: Flow | None
+
+
+@dataclass(frozen=True, slots=True)
+class Owned:
+    """The connection is this customer's and this claim is its newest; `before` is the earlier row, if any."""
+
+    before: Connection | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotOwned:
+    """The connection's row refused: another customer's, or a later claim has been there."""
+
+    holder: Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What Finch answered to the exchange. Only the token is certain to be there (finch docs: older applications)."""
+
+    access_token: Secret
+    request_id: str | None
+    connection_id: str | None = None
+    customer_id: str | None = None
+    provider_id: str | None = None
+    client_type: str | None = None
+    connection_type: str | None = None
+    products: tuple[str, ...] | None = None
+    entity_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """Finch said no for certain (4xx, or 429/503 until the budget was gone): there is no token anywhere."""
+
+    reason: str
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unclear:
+    """The code was sent and no usable answer came: Finch may hold a connection that we have no token for."""
+
+    reason: str
+    request_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """Nothing of the code left this function: the claim may be released."""
+
+    reason: str
+
+
+Exchange = Grant | Declined | Unclear | NotSent
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOpened:
+    """A Connect session: where to send the person."""
+
+    connect_url: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlreadyConnected:
+    """Finch answered `connection_already_exists`: this connection can only be re-authenticated."""
+
+    connection_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """Where a token went: the secret's ARN and the version it became."""
+
+    arn: str
+    version_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkKey:
+    """One HMAC key and the `kid` by which a link names it."""
+
+    kid: str
+    key: Secret
+
+
+def epoch_ms(moment: datetime) -> int:
+    """Return an aware datetime as whole epoch milliseconds.
+
+    >>> epoch_ms(datetime(2026, 1, 1, tzinfo=UTC))
+    1767225600000
+    """
+    return int(moment.timestamp() * 1000)
+
+
+def from_epoch_ms(milliseconds: int) -> datetime:
+    """Return epoch milliseconds as an aware UTC datetime."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)

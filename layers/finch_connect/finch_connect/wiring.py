@@ -1,0 +1,107 @@
+"""The composition root: the only module that knows both the ports and the adapters.
+
+Each function calls one of these once, at import: clients are made there and then, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
+
+from finch_connect.adapters import aws
+from finch_connect.adapters.bus import EventBridgeBus
+from finch_connect.adapters.fallback import ParameterFallback
+from finch_connect.adapters.finch import FinchApi
+from finch_connect.adapters.items import images
+from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
+from finch_connect.adapters.table import DynamoFlowTable
+from finch_connect.adapters.vault import SecretsManagerVault
+from finch_connect.config import Config
+from finch_connect.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+
+
+class LambdaDeadline:
+    """Implements `ports.Deadline` on a Lambda context: what is left of the function's timeout."""
+
+    def __init__(self, context: Any) -> None:
+        self._context = context
+
+    def remaining(self) -> float:
+        """See `ports.Deadline.remaining`."""
+        return float(self._context.get_remaining_time_in_millis()) / 1000
+
+
+def connect_ports(config: Config) -> ConnectPorts:
+    """Wire `GET /connect`."""
+    secrets_manager = aws.client("secretsmanager")
+    return ConnectPorts(
+        flows=DynamoFlowTable(aws.client("dynamodb"), config.table_name),
+        keys=_link_keys(secrets_manager, config),
+        client_secrets=_client_secrets(secrets_manager, config),
+        sessions=_finch(config),
+        clock=_now,
+        random_bytes=secrets.token_bytes,
+    )
+
+
+def callback_ports(config: Config) -> CallbackPorts:
+    """Wire `GET /callback`."""
+    secrets_manager = aws.client("secretsmanager")
+    table = DynamoFlowTable(aws.client("dynamodb"), config.table_name)
+    return CallbackPorts(
+        flows=table,
+        connections=table,
+        vault=SecretsManagerVault(secrets_manager, config.stage, config.kms_key_id),
+        fallback=_fallback(config),
+        keys=_link_keys(secrets_manager, config),
+        client_secrets=_client_secrets(secrets_manager, config),
+        finch=_finch(config),
+        clock=_now,
+        beside=ThreadPoolExecutor(max_workers=2, thread_name_prefix="beside").submit,
+    )
+
+
+def relay_ports(config: Config) -> RelayPorts:
+    """Wire the relay."""
+    return RelayPorts(
+        flows=DynamoFlowTable(aws.client("dynamodb"), config.table_name),
+        bus=EventBridgeBus(aws.client("events"), config.bus_name),
+        clock=_now,
+        images=images,
+    )
+
+
+def sweeper_ports(config: Config) -> SweeperPorts:
+    """Wire the sweeper."""
+    table = DynamoFlowTable(aws.client("dynamodb"), config.table_name)
+    return SweeperPorts(
+        flows=table,
+        connections=table,
+        vault=SecretsManagerVault(aws.client("secretsmanager"), config.stage, config.kms_key_id),
+        fallback=_fallback(config),
+        bus=EventBridgeBus(aws.client("events"), config.bus_name),
+        clock=_now,
+    )
+
+
+def _finch(config: Config) -> FinchApi:
+    return FinchApi(config.finch_api_url, config.finch_client_id, config.finch_api_version)
+
+
+def _fallback(config: Config) -> ParameterFallback:
+    return ParameterFallback(aws.client("ssm"), config.fallback_prefix, config.kms_key_id)
+
+
+def _link_keys(client: Any, config: Config) -> SecretsManagerLinkKeys:
+    return SecretsManagerLinkKeys(client, f"{config.secrets_prefix}/config/link-key", time.monotonic)
+
+
+def _client_secrets(client: Any, config: Config) -> SecretsManagerClientSecrets:
+    return SecretsManagerClientSecrets(client, f"{config.secrets_prefix}/config/client-credentials", time.monotonic)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
