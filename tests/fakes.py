@@ -1,0 +1,302 @@
+"""Fakes with memory for the ports: small, honest implementations that the ports suite holds to the real adapters."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from finch_connect.errors import ServiceUnavailableError, TryAgainError
+from finch_connect.model import (
+    CLAIM_GRACE_MS,
+    RESTARTABLE,
+    AlreadyConnected,
+    Connection,
+    Exchange,
+    Flow,
+    Grant,
+    LinkKey,
+    LinkRequest,
+    NotOwned,
+    NotWritten,
+    Owned,
+    SessionOpened,
+    StartRule,
+    Status,
+    StoredSecret,
+    Written,
+)
+from finch_connect.ports import Deadline
+from finch_connect.secret import Secret
+
+NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
+
+
+class Down:
+    """Something that can be out of order: while `down`, every call raises ServiceUnavailableError."""
+
+    down = False
+
+    def _check(self) -> None:
+        if self.down:
+            raise ServiceUnavailableError("down_in_this_test")
+
+
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def forward(self, **by: float) -> None:
+        self.now += timedelta(**by)
+
+
+class FakeRandom:
+    """Bytes that are different at each call and the same in each run."""
+
+    def __init__(self) -> None:
+        self._calls = 0
+
+    def __call__(self, amount: int) -> bytes:
+        self._calls += 1
+        return hashlib.shake_256(str(self._calls).encode()).digest(amount)
+
+
+class FakeFlowTable(Down):
+    """`ports.FlowTable` and `ports.ConnectionTable` in two dicts."""
+
+    def __init__(self) -> None:
+        self.flows: dict[str, Flow] = {}
+        self.connections: dict[str, Connection] = {}
+        self.settled_calls: list[Flow] = []
+
+    def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
+        self._check()
+        standing = self.flows.get(flow.flow_id)
+        if rule is StartRule.RESUME:
+            holds = (
+                standing is not None and standing.status is Status.STARTED and standing.state_hash == flow.state_hash
+            )
+        else:
+            holds = standing is None or standing.status in RESTARTABLE
+            holds = holds or (rule is StartRule.TAKE_OVER and standing.status is Status.STARTED)
+        return self._write(flow) if holds else NotWritten(standing)
+
+    def claim(self, flow_id: str, *, state_hash: str, code_hash: str | None, now: int) -> Written | NotWritten:
+        self._check()
+        row = self.flows.get(flow_id)
+        if row is None or row.status is not Status.STARTED or row.state_hash != state_hash or row.deadline <= now:
+            return NotWritten(row)
+        return self._write(
+            dataclasses.replace(
+                row, status=Status.CLAIMED, claimed_at=now, code_hash=code_hash, due_at=now + CLAIM_GRACE_MS
+            )
+        )
+
+    def release(self, claimed: Flow) -> Written | NotWritten:
+        self._check()
+        row = self.flows.get(claimed.flow_id)
+        if row is None or not _unchanged(row, claimed, Status.CLAIMED):
+            return NotWritten(row)
+        return self._write(
+            dataclasses.replace(row, status=Status.STARTED, due_at=row.deadline, claimed_at=None, code_hash=None)
+        )
+
+    def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
+        self._check()
+        row = self.flows.get(settled.flow_id)
+        if row is None or not _unchanged(row, settled, was):
+            return NotWritten(row)
+        self.settled_calls.append(settled)
+        return self._write(dataclasses.replace(settled, code_hash=row.code_hash))
+
+    def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
+        self._check()
+        row = self.flows.get(flow.flow_id)
+        if row is None or row.status is not flow.status or row.state_hash != flow.state_hash:
+            return NotWritten(row)
+        return self._write(dataclasses.replace(row, published_at=at, due_at=None))
+
+    def get(self, flow_id: str) -> Flow | None:
+        self._check()
+        return self.flows.get(flow_id)
+
+    def due(self, now: int) -> Iterator[Flow]:
+        self._check()
+        overdue = [flow for flow in self.flows.values() if flow.due_at is not None and flow.due_at <= now]
+        yield from sorted(overdue, key=lambda flow: flow.due_at or 0)
+
+    def own(self, connection: Connection) -> Owned | NotOwned:
+        self._check()
+        before = self.connections.get(connection.connection_id)
+        if before is not None:
+            newest = before.claimed_at < connection.claimed_at or before.flow_id == connection.flow_id
+            if before.customer_id != connection.customer_id or not newest:
+                return NotOwned(before)
+        self.connections[connection.connection_id] = connection
+        return Owned(before)
+
+    def _write(self, flow: Flow) -> Written:
+        self.flows[flow.flow_id] = flow
+        return Written(flow)
+
+
+def _unchanged(row: Flow, seen: Flow, was: Status) -> bool:
+    facts = ("state_hash", "deadline", "claimed_at")
+    return row.status is was and all(getattr(row, name) == getattr(seen, name) for name in facts)
+
+
+class FakeVault(Down):
+    """`ports.Vault`; `secrets` holds every secret's versions in order."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, dict[str, Secret]] = {}
+
+    def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:  # noqa: ARG002  # a hint only
+        self._check()
+        self.secrets.setdefault(name, {}).setdefault(version, text)
+        return StoredSecret(arn=f"arn:aws:secretsmanager:eu-central-1:000000000000:secret:{name}", version_id=version)
+
+
+class FakeFallback(Down):
+    """`ports.Fallback` in a dict."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Secret] = {}
+
+    def put(self, flow_id: str, text: Secret) -> None:
+        self._check()
+        self.kept[flow_id] = text
+
+    def get(self, flow_id: str) -> Secret | None:
+        self._check()
+        return self.kept.get(flow_id)
+
+    def delete(self, flow_id: str) -> None:
+        self._check()
+        self.kept.pop(flow_id, None)
+
+
+class FakeClientSecrets(Down):
+    """`ports.ClientSecrets`: a cached and a current value."""
+
+    def __init__(self, text: str = "client-secret-1") -> None:
+        self.cached = Secret(text)
+        self.current = Secret(text)
+
+    def read(self, *, fresh: bool = False) -> Secret:
+        self._check()
+        if fresh:
+            self.cached = self.current
+        return self.cached
+
+
+class FakeLinkKeys(Down):
+    """`ports.LinkKeys`: the last of `keys` is the current one."""
+
+    def __init__(self) -> None:
+        self.keys = [LinkKey("1", Secret("k" * 64))]
+
+    def current(self) -> LinkKey:
+        self._check()
+        return self.keys[-1]
+
+    def find(self, kid: str) -> LinkKey | None:
+        self._check()
+        return next((key for key in self.keys[-2:] if key.kid == kid), None)
+
+
+@dataclass
+class FakeFinch:
+    """`ports.Finch`: answers come from `answers` in order, the last one again and again."""
+
+    answers: list[Exchange]
+    introspected: Grant | None = None
+    exchanges: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: Deadline) -> Exchange:  # noqa: ARG002  # never late
+        self.exchanges.append((code.reveal(), redirect_uri, client_secret.reveal()))
+        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+
+    def introspect(self, grant: Grant, *, deadline: Deadline) -> Grant:  # noqa: ARG002  # never late
+        return self.introspected or grant
+
+
+class FakeSessions:
+    """`ports.FinchSessions`; customers in `connected` already have that connection."""
+
+    def __init__(self) -> None:
+        self.connected: dict[str, str] = {}
+        self.opened: list[tuple[str, str]] = []
+        self.refuses = False
+        self.url = "https://connect.example.com/authorize?session=5a8c"
+
+    def open(
+        self,
+        request: LinkRequest,
+        *,
+        redirect_uri: str,  # noqa: ARG002  # the same for every session here
+        minutes: int,  # noqa: ARG002  # sessions of this fake do not end
+        client_secret: Secret,  # noqa: ARG002  # any will do
+    ) -> SessionOpened | AlreadyConnected:
+        if self.refuses:
+            raise TryAgainError("session_refused")
+        if request.customer_id in self.connected:
+            return AlreadyConnected(self.connected[request.customer_id])
+        self.opened.append(("new", request.customer_id))
+        return SessionOpened(self.url)
+
+    def reauthenticate(
+        self,
+        request: LinkRequest,  # noqa: ARG002  # the connection says it all
+        connection_id: str,
+        *,
+        redirect_uri: str,  # noqa: ARG002
+        minutes: int,  # noqa: ARG002
+        client_secret: Secret,  # noqa: ARG002
+    ) -> SessionOpened:
+        self.opened.append(("reauthenticate", connection_id))
+        return SessionOpened(self.url)
+
+
+class FakeBus(Down):
+    """`ports.Bus`; flows whose id is in `refuses` are not taken."""
+
+    def __init__(self) -> None:
+        self.published: list[Flow] = []
+        self.refuses: set[str] = set()
+
+    def publish(self, flows: Sequence[Flow]) -> Sequence[Flow]:
+        self._check()
+        refused = [flow for flow in flows if flow.flow_id in self.refuses]
+        self.published += [flow for flow in flows if flow not in refused]
+        return refused
+
+
+class FakeDeadline:
+    """`ports.Deadline` with a fixed rest, in seconds."""
+
+    def __init__(self, seconds: float = 25.0) -> None:
+        self.seconds = seconds
+
+    def remaining(self) -> float:
+        return self.seconds
+
+
+@dataclass
+class _Ready[T]:
+    work: Callable[[], T]
+
+    def result(self) -> T:
+        return self.work()
+
+
+def beside[T](work: Callable[[], T]) -> _Ready[T]:
+    """`ports.Beside` that runs the work when it is asked for."""
+    return _Ready(work)

@@ -1,0 +1,104 @@
+"""One suite, run on the fakes and on the real adapters over moto, so that a fake cannot drift from what it stands for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from finch_connect.adapters.fallback import ParameterFallback
+from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
+from finch_connect.adapters.table import DynamoFlowTable
+from finch_connect.adapters.vault import SecretsManagerVault
+from moto import mock_aws
+
+from tests import fakes
+from tests.template import load_template
+
+BOTH = ["fake", "moto"]
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS account in memory."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
+        monkeypatch.delenv(name)
+    with mock_aws():
+        yield
+
+
+@pytest.fixture
+def dynamodb_table(aws: None) -> tuple[Any, str]:
+    """Make the table as template.yaml says; return its client and name."""
+    client = boto3.client("dynamodb")
+    properties = load_template()["Resources"]["FlowTable"]["Properties"]
+    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    client.create_table(TableName="flows", **{name: properties[name] for name in wanted})
+    return client, "flows"
+
+
+@pytest.fixture(params=BOTH)
+def table(request: pytest.FixtureRequest) -> fakes.FakeFlowTable | DynamoFlowTable:
+    """The flow table, twice."""
+    if request.param == "fake":
+        return fakes.FakeFlowTable()
+    return DynamoFlowTable(*request.getfixturevalue("dynamodb_table"))
+
+
+@pytest.fixture(params=BOTH)
+def vault(request: pytest.FixtureRequest) -> fakes.FakeVault | SecretsManagerVault:
+    """The vault, twice."""
+    if request.param == "fake":
+        return fakes.FakeVault()
+    request.getfixturevalue("aws")
+    return SecretsManagerVault(boto3.client("secretsmanager"), "dev", None)
+
+
+@pytest.fixture(params=BOTH)
+def fallback(request: pytest.FixtureRequest) -> fakes.FakeFallback | ParameterFallback:
+    """The fallback, twice."""
+    if request.param == "fake":
+        return fakes.FakeFallback()
+    request.getfixturevalue("aws")
+    return ParameterFallback(boto3.client("ssm"), "/finch/dev/unstored", None)
+
+
+@pytest.fixture
+def secrets_manager(aws: None) -> Any:
+    """A Secrets Manager with the two config secrets, as the template makes them."""
+    client = boto3.client("secretsmanager")
+    client.create_secret(Name="finch/dev/config/link-key", SecretString='{"kid": "1", "key": "first-key"}')
+    client.create_secret(Name="finch/dev/config/client-credentials", SecretString='{"client_secret": "first-secret"}')
+    return client
+
+
+class Monotonic:
+    """A monotonic clock that is moved by hand, in seconds."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def monotonic() -> Monotonic:
+    """A clock for caches."""
+    return Monotonic()
+
+
+@pytest.fixture
+def link_keys(secrets_manager: Any, monotonic: Monotonic) -> SecretsManagerLinkKeys:
+    """The link keys over moto."""
+    return SecretsManagerLinkKeys(secrets_manager, "finch/dev/config/link-key", monotonic)
+
+
+@pytest.fixture
+def client_secrets(secrets_manager: Any, monotonic: Monotonic) -> SecretsManagerClientSecrets:
+    """The client secret over moto."""
+    return SecretsManagerClientSecrets(secrets_manager, "finch/dev/config/client-credentials", monotonic)

@@ -1,0 +1,294 @@
+"""The flow table: each transition is held by its condition, because a put replaces and an update creates."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from finch_connect.adapters.items import flow_of, images, item_of
+from finch_connect.adapters.table import DynamoFlowTable
+from finch_connect.errors import ServiceUnavailableError
+from finch_connect.model import (
+    CLAIM_GRACE_MS,
+    Connection,
+    ConnectMode,
+    Flow,
+    NotOwned,
+    NotWritten,
+    Owned,
+    StartRule,
+    Status,
+    Written,
+)
+from finch_connect.ports import ConnectionTable, FlowTable
+
+from tests.fakes import NOW, FakeFlowTable
+
+FLOW = Flow(
+    flow_id="f" * 22,
+    status=Status.STARTED,
+    state_hash="a" * 64,
+    mode=ConnectMode.STATIC,
+    customer_id="acme",
+    redirect_uri="https://connect.example.com/callback",
+    started_at=1_000,
+    deadline=9_000,
+    due_at=9_000,
+    expires=99,
+    products=("company", "directory"),
+    metadata={"plan": "gold", "seats": 3},
+    nonce="n-1",
+)
+EVERYTHING = dataclasses.replace(
+    FLOW,
+    status=Status.CONNECTED,
+    payroll_provider="gusto",
+    requested_connection_id="c-0",
+    return_url="https://app.example.com/hr",
+    claimed_at=2_000,
+    code_hash="b" * 64,
+    settled_at=3_000,
+    reason="superseded",
+    connection_id="c-1",
+    provider_id="gusto",
+    client_type="sandbox",
+    granted_products=("company",),
+    secret_arn="arn:secret",
+    secret_version_id="v" * 32,
+    finch_request_id="r-1",
+    reauthorized=False,
+    published_at=4_000,
+)
+
+
+def with_status(status: Status) -> Flow:
+    return dataclasses.replace(FLOW, status=status, claimed_at=None if status is Status.STARTED else 2_000)
+
+
+def put(table: FlowTable, flow: Flow) -> None:
+    """Bring a row into any status by the table's own transitions."""
+    assert isinstance(table.start(dataclasses.replace(FLOW, state_hash=flow.state_hash), StartRule.NEW_ATTEMPT), Written)
+    if flow.status is Status.STARTED:
+        return
+    if flow.status is Status.ABANDONED:
+        settle(table, flow.state_hash, Status.ABANDONED, Status.STARTED, claimed=False)
+        return
+    assert isinstance(table.claim(flow.flow_id, state_hash=flow.state_hash, code_hash="c" * 64, now=2_000), Written)
+    if flow.status is not Status.CLAIMED:
+        settle(table, flow.state_hash, flow.status, Status.CLAIMED)
+
+
+def settle(table: FlowTable, state_hash: str, status: Status, was: Status, *, claimed: bool = True) -> Written | NotWritten:
+    seen = dataclasses.replace(FLOW, state_hash=state_hash, claimed_at=2_000 if claimed else None)
+    return table.settle(seen.settled(status, at=NOW, reason="r"), was=was)
+
+
+def test_a_row_comes_back_as_it_was_written() -> None:
+    """Every field survives the way into DynamoDB's types and back."""
+    assert flow_of(item_of(EVERYTHING)) == EVERYTHING
+    assert flow_of(item_of(FLOW)) == FLOW
+
+
+@pytest.mark.parametrize("standing", list(Status))
+@pytest.mark.parametrize("rule", list(StartRule))
+def test_a_start_writes_itself_over_what_its_rule_allows(table: FlowTable, standing: Status, rule: StartRule) -> None:
+    """Never over a claim, a connection or a quarantined token; over a started flow only as the rule says."""
+    put(table, with_status(standing))
+    anew = dataclasses.replace(FLOW, state_hash="b" * 64)
+    ended = standing in {Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED}
+    allowed = {
+        StartRule.NEW_ATTEMPT: ended,
+        StartRule.TAKE_OVER: ended or standing is Status.STARTED,
+        StartRule.RESUME: False,  # another browser's state
+    }[rule]
+    answer = table.start(anew, rule)
+    assert isinstance(answer, Written) == allowed
+    row = table.get(FLOW.flow_id)
+    assert row is not None
+    assert row.state_hash == ("b" * 64 if allowed else "a" * 64)
+    if isinstance(answer, NotWritten):
+        assert answer.flow == row
+
+
+def test_the_same_browser_resumes_its_started_flow(table: FlowTable) -> None:
+    """The state is the same; a later deadline is written."""
+    put(table, FLOW)
+    assert isinstance(table.start(dataclasses.replace(FLOW, deadline=10_000), StartRule.RESUME), Written)
+
+
+def test_there_is_nothing_to_resume_where_there_is_no_row(table: FlowTable) -> None:
+    """An update that creates would make a flow out of nothing."""
+    assert table.start(FLOW, StartRule.RESUME) == NotWritten(None)
+    assert table.get(FLOW.flow_id) is None
+
+
+def test_a_claim_holds_once(table: FlowTable) -> None:
+    """It is what makes a state one-time."""
+    put(table, FLOW)
+    claim = {"state_hash": FLOW.state_hash, "code_hash": "c" * 64, "now": 2_000}
+    first = table.claim(FLOW.flow_id, **claim)  # type: ignore[arg-type]
+    assert isinstance(first, Written)
+    assert (first.flow.status, first.flow.claimed_at, first.flow.code_hash) == (Status.CLAIMED, 2_000, "c" * 64)
+    assert first.flow.due_at == 2_000 + CLAIM_GRACE_MS
+    second = table.claim(FLOW.flow_id, **claim)  # type: ignore[arg-type]
+    assert isinstance(second, NotWritten)
+    assert second.flow is not None
+    assert second.flow.status is Status.CLAIMED
+
+
+@pytest.mark.parametrize(("state_hash", "now"), [("b" * 64, 2_000), ("a" * 64, 9_000), ("a" * 64, 10_000)])
+def test_a_claim_with_another_state_or_past_the_deadline_changes_nothing(
+    table: FlowTable, state_hash: str, now: int
+) -> None:
+    """The deadline is in the condition, because TTL deletes days late."""
+    put(table, FLOW)
+    assert isinstance(table.claim(FLOW.flow_id, state_hash=state_hash, code_hash=None, now=now), NotWritten)
+    assert table.get(FLOW.flow_id) == FLOW
+
+
+def test_a_claim_of_nothing_creates_nothing(table: FlowTable) -> None:
+    """An update on a missing key would create it but for the condition."""
+    assert table.claim("x" * 22, state_hash="a" * 64, code_hash=None, now=2_000) == NotWritten(None)
+    assert table.get("x" * 22) is None
+
+
+def test_a_released_claim_can_be_claimed_again(table: FlowTable) -> None:
+    """The row is as it was before the claim."""
+    put(table, with_status(Status.CLAIMED))
+    claimed = table.get(FLOW.flow_id)
+    assert claimed is not None
+    assert isinstance(table.release(claimed), Written)
+    assert table.get(FLOW.flow_id) == FLOW
+    assert isinstance(table.release(claimed), NotWritten), "a release happens once"
+
+
+@pytest.mark.parametrize("standing", [status for status in Status if status is not Status.CLAIMED])
+def test_only_a_claimed_flow_is_settled_by_the_callback(table: FlowTable, standing: Status) -> None:
+    """Whatever else the row became meanwhile holds."""
+    put(table, with_status(standing))
+    before = table.get(FLOW.flow_id)
+    assert isinstance(settle(table, FLOW.state_hash, Status.CONNECTED, Status.CLAIMED), NotWritten)
+    assert table.get(FLOW.flow_id) == before
+
+
+def test_another_attempts_or_another_claims_outcome_is_not_written(table: FlowTable) -> None:
+    """A function that slept through a release and a new claim must not settle for it."""
+    put(table, with_status(Status.CLAIMED))
+    assert isinstance(settle(table, "b" * 64, Status.CONNECTED, Status.CLAIMED), NotWritten)
+    late = dataclasses.replace(FLOW, claimed_at=1_999).settled(Status.CONNECTED, at=NOW)
+    assert isinstance(table.settle(late, was=Status.CLAIMED), NotWritten)
+
+
+def test_a_flow_that_was_extended_meanwhile_is_not_abandoned(table: FlowTable) -> None:
+    """The sweeper saw an old deadline; the person has just opened the link again."""
+    put(table, FLOW)
+    table.start(dataclasses.replace(FLOW, deadline=20_000, due_at=20_000), StartRule.RESUME)
+    assert isinstance(settle(table, FLOW.state_hash, Status.ABANDONED, Status.STARTED, claimed=False), NotWritten)
+
+
+def test_settling_nothing_creates_nothing(table: FlowTable) -> None:
+    """No row, no outcome."""
+    assert isinstance(settle(table, FLOW.state_hash, Status.CONNECTED, Status.CLAIMED), NotWritten)
+    assert table.get(FLOW.flow_id) is None
+
+
+def test_what_is_published_is_due_no_more(table: FlowTable) -> None:
+    """The sparse index holds what remains to be done, and nothing else."""
+    put(table, with_status(Status.FAILED))
+    row = table.get(FLOW.flow_id)
+    assert row is not None
+    assert row.due_at is not None
+    assert list(table.due(row.due_at)) == [row]
+    assert list(table.due(row.due_at - 1)) == []
+    assert isinstance(table.mark_published(row, at=5_000), Written)
+    assert list(table.due(2**53)) == []
+
+
+def test_publishing_an_earlier_attempt_leaves_the_new_one_alone(table: FlowTable) -> None:
+    """The relay may come after the link was started anew."""
+    put(table, with_status(Status.FAILED))
+    failed = table.get(FLOW.flow_id)
+    assert failed is not None
+    table.start(dataclasses.replace(FLOW, state_hash="b" * 64), StartRule.NEW_ATTEMPT)
+    assert isinstance(table.mark_published(failed, at=5_000), NotWritten)
+    assert list(table.due(9_000)) == [dataclasses.replace(FLOW, state_hash="b" * 64)]
+
+
+def test_what_is_due_comes_most_overdue_first(table: FlowTable) -> None:
+    """The sweeper works through it in this order."""
+    for number, due in enumerate([7_000, 5_000, 6_000]):
+        flow_id = f"{number:022d}"
+        table.start(dataclasses.replace(FLOW, flow_id=flow_id, deadline=due, due_at=due), StartRule.NEW_ATTEMPT)
+    assert [flow.due_at for flow in table.due(6_500)] == [5_000, 6_000]
+
+
+MINE = Connection("c-1", "acme", "f-1", 2_000, "finch/dev/connections/c-1", "gusto", ("company",))
+
+
+def test_a_new_connection_is_owned(table: ConnectionTable) -> None:
+    """And owning it again by the same flow is the same."""
+    assert table.own(MINE) == Owned(None)
+    assert table.own(MINE) == Owned(MINE)
+
+
+def test_a_later_claim_of_the_same_customer_owns_it_anew(table: ConnectionTable) -> None:
+    """A reconnect: the newest token wins."""
+    table.own(MINE)
+    later = dataclasses.replace(MINE, flow_id="f-2", claimed_at=3_000)
+    assert table.own(later) == Owned(MINE)
+    assert table.own(MINE) == NotOwned(later)
+
+
+def test_a_connection_never_changes_its_owner(table: ConnectionTable) -> None:
+    """However late the other customer's claim is."""
+    table.own(MINE)
+    other = dataclasses.replace(MINE, customer_id="globex", flow_id="f-2", claimed_at=9_000)
+    assert table.own(other) == NotOwned(MINE)
+    assert table.own(MINE) == Owned(MINE)
+
+
+def test_a_provider_that_finch_did_not_name_is_left_out(table: ConnectionTable) -> None:
+    """The answer of an older application may hold a token and a connection alone."""
+    bare = dataclasses.replace(MINE, provider_id=None, products=())
+    table.own(bare)
+    assert table.own(bare) == Owned(bare)
+
+
+def test_a_table_that_is_not_there_is_said_without_aws_words(aws: None) -> None:
+    """AWS's messages may quote what was sent, so only its code goes on."""
+    import boto3
+
+    table = DynamoFlowTable(boto3.client("dynamodb"), "no-such-table")
+    with pytest.raises(ServiceUnavailableError) as caught:
+        table.claim(FLOW.flow_id, state_hash="secret-hash", code_hash=None, now=1)
+    assert caught.value.fields == {"operation": "UpdateItem", "aws_code": "ResourceNotFoundException"}
+    assert "secret-hash" not in str(caught.value)
+
+
+def test_stream_images_of_flows_are_read_and_of_connections_are_not(dynamodb_table: tuple[Any, str]) -> None:
+    """The relay sees both kinds of rows."""
+    client, name = dynamodb_table
+    table = DynamoFlowTable(client, name)
+    table.own(MINE)
+    connection = client.get_item(TableName=name, Key={"id": {"S": "connection#c-1"}})["Item"]
+    assert images({"NewImage": connection}) == (None, None)
+    assert images({"OldImage": item_of(FLOW), "NewImage": item_of(EVERYTHING)}) == (FLOW, EVERYTHING)
+    assert images({"OldImage": item_of(EVERYTHING)}) == (EVERYTHING, None)
+
+
+def test_the_due_index_is_read_page_by_page(dynamodb_table: tuple[Any, str]) -> None:
+    """More than a megabyte is due: one page is not all of it."""
+    table = DynamoFlowTable(*dynamodb_table)
+    for number in range(30):
+        flow = dataclasses.replace(FLOW, flow_id=f"{number:022d}", metadata={"filler": "x" * 50_000}, due_at=number)
+        table.start(flow, StartRule.NEW_ATTEMPT)
+    assert [flow.due_at for flow in table.due(1_000)] == list(range(30))
+
+
+def test_the_fake_says_when_it_is_down() -> None:
+    """So that tests of the flow see what the adapter raises."""
+    table = FakeFlowTable()
+    table.down = True
+    with pytest.raises(ServiceUnavailableError):
+        table.get("x")

@@ -1,0 +1,138 @@
+"""The pure flow with fakes: a small world in which a test can start flows and bring callbacks."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+
+import pytest
+from finch_connect.config import Config, read
+from finch_connect.flow import Callback, InProgress, Outcome, callback
+from finch_connect.model import Flow, Grant, LinkRequest
+from finch_connect.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+from finch_connect.secret import Secret
+from finch_connect.start import Browser, Redirect, StartAnswer, start
+from finch_connect.states import flow_id_of, state_of
+
+from tests import fakes
+
+ENVIRONMENT = {
+    "STAGE": "dev",
+    "TABLE_NAME": "flows",
+    "BUS_NAME": "finch-connect-dev",
+    "FINCH_CLIENT_ID": "client-1",
+    "FINCH_API_URL": "https://api.example.com",
+    "FINCH_CONNECT_URL": "https://connect.example.com",
+    "FINCH_API_VERSION": "2020-09-17",
+    "CONNECT_MODE": "static",
+    "LINK_POLICY": "signed",
+    "ALLOWED_PRODUCTS": "company directory individual",
+    "ALLOWED_CLIENT_TYPES": "production sandbox",
+    "ALLOWED_RETURN_URLS": "https://app.example.com/hr",
+    "LINK_MAX_LIFETIME_SECONDS": "604800",
+    "STATE_LIFETIME_SECONDS": "86400",
+    "PUBLIC_URL": "https://connect.team.example.com",
+}
+REDIRECT_URI = "https://connect.team.example.com/callback"
+GRANT = Grant(
+    access_token=Secret("token-1"),
+    request_id="request-1",
+    connection_id="3f0c9f3e-0000-4000-8000-000000000001",
+    provider_id="gusto",
+    client_type="sandbox",
+    connection_type="provider",
+    products=("company", "directory"),
+)
+
+
+@dataclass
+class World:
+    """All fakes together, and the verbs of a test."""
+
+    config: Config = field(default_factory=lambda: read(ENVIRONMENT))
+    clock: fakes.FakeClock = field(default_factory=fakes.FakeClock)
+    random: fakes.FakeRandom = field(default_factory=fakes.FakeRandom)
+    table: fakes.FakeFlowTable = field(default_factory=fakes.FakeFlowTable)
+    vault: fakes.FakeVault = field(default_factory=fakes.FakeVault)
+    fallback: fakes.FakeFallback = field(default_factory=fakes.FakeFallback)
+    keys: fakes.FakeLinkKeys = field(default_factory=fakes.FakeLinkKeys)
+    client_secrets: fakes.FakeClientSecrets = field(default_factory=fakes.FakeClientSecrets)
+    finch: fakes.FakeFinch = field(default_factory=lambda: fakes.FakeFinch([GRANT]))
+    sessions: fakes.FakeSessions = field(default_factory=fakes.FakeSessions)
+    bus: fakes.FakeBus = field(default_factory=fakes.FakeBus)
+    deadline: fakes.FakeDeadline = field(default_factory=fakes.FakeDeadline)
+
+    def request(self, customer: str = "acme", link: str = "link-1", **claims: object) -> LinkRequest:
+        """Return what a link that lives ten minutes asks for."""
+        expires = int(self.clock().timestamp()) + 600
+        request = LinkRequest(customer, link, expires, confirm=False, products=("company", "directory"))
+        return dataclasses.replace(request, **claims)  # type: ignore[arg-type]
+
+    def start(self, request: LinkRequest, cookie: Secret | None = None) -> StartAnswer:
+        """Open a link in a browser that holds `cookie`, or none."""
+        browser = Browser(cookie=cookie, form_cookie=None, form_nonce=None, pressed=False)
+        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
+
+    def press(self, request: LinkRequest, form_cookie: Secret, form_nonce: Secret, cookie: Secret | None = None) -> StartAnswer:
+        """Press the confirm page's button."""
+        browser = Browser(cookie=cookie, form_cookie=form_cookie, form_nonce=form_nonce, pressed=True)
+        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
+
+    def started(self, customer: str = "acme", link: str = "link-1", **claims: object) -> Redirect:
+        """Start a flow that goes through."""
+        answer = self.start(self.request(customer, link, **claims))
+        assert isinstance(answer, Redirect)
+        return answer
+
+    def came(self, redirect: Redirect, code: str | None = "code-1", error: str | None = None) -> Callback:
+        """Return the callback of the browser that was redirected."""
+        return Callback(
+            state=state_of(redirect.cookie, redirect.flow_id),
+            code=Secret(code) if code else None,
+            error=error,
+            cookies={redirect.flow_id: redirect.cookie},
+        )
+
+    def callback(self, came: Callback) -> Outcome | InProgress:
+        """Bring a callback."""
+        return callback(came, self.callback_ports, self.config, self.deadline)
+
+    def finished(self, redirect: Redirect, **came: str | None) -> Flow:
+        """Bring the browser's callback and return the flow it answers with."""
+        return self.callback(self.came(redirect, **came)).flow
+
+    def row(self, customer: str = "acme", link: str = "link-1") -> Flow:
+        """Return a link's row."""
+        return self.table.flows[flow_id_of(customer, link)]
+
+    @property
+    def connect_ports(self) -> ConnectPorts:
+        return ConnectPorts(self.table, self.keys, self.client_secrets, self.sessions, self.clock, self.random)
+
+    @property
+    def callback_ports(self) -> CallbackPorts:
+        return CallbackPorts(
+            flows=self.table,
+            connections=self.table,
+            vault=self.vault,
+            fallback=self.fallback,
+            keys=self.keys,
+            client_secrets=self.client_secrets,
+            finch=self.finch,
+            clock=self.clock,
+            beside=fakes.beside,
+        )
+
+    @property
+    def relay_ports(self) -> RelayPorts:
+        return RelayPorts(self.table, self.bus, self.clock, lambda _change: (None, None))
+
+    @property
+    def sweeper_ports(self) -> SweeperPorts:
+        return SweeperPorts(self.table, self.table, self.vault, self.fallback, self.bus, self.clock)
+
+
+@pytest.fixture
+def world() -> World:
+    """A world in which everything works."""
+    return World()
