@@ -1,0 +1,100 @@
+"""The client secret and the link keys: cached for minutes, rotated without a deployment."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
+from finch_connect.errors import ServiceUnavailableError
+from finch_connect.secret import Secret
+
+from tests.ports.conftest import Monotonic
+
+LINK_KEY = "finch/dev/config/link-key"
+CREDENTIALS = "finch/dev/config/client-credentials"
+
+
+def rotate(client: Any, kid: str, key: str) -> None:
+    client.put_secret_value(SecretId=LINK_KEY, SecretString=f'{{"kid": "{kid}", "key": "{key}"}}')
+
+
+def test_the_current_key_signs(link_keys: SecretsManagerLinkKeys) -> None:
+    """As the template generated it."""
+    assert link_keys.current().kid == "1"
+    assert link_keys.current().key == Secret("first-key")
+
+
+def test_after_a_rotation_the_new_and_the_previous_key_are_accepted(
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, monotonic: Monotonic
+) -> None:
+    """Links that were signed yesterday go on working."""
+    link_keys.current()
+    rotate(secrets_manager, "2", "second-key")
+    monotonic.now += 11
+    for kid, text in [("2", "second-key"), ("1", "first-key")]:
+        found = link_keys.find(kid)
+        assert found is not None
+        assert found.key == Secret(text)
+
+
+def test_a_key_from_before_the_previous_one_is_accepted_no_more(
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any
+) -> None:
+    """Two rotations retire a key."""
+    rotate(secrets_manager, "2", "second-key")
+    rotate(secrets_manager, "3", "third-key")
+    assert link_keys.find("1") is None
+
+
+def test_an_unknown_kid_is_looked_up_at_most_every_ten_seconds(
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, monotonic: Monotonic
+) -> None:
+    """Anyone can make up a kid; that must not become a bill for Secrets Manager."""
+    assert link_keys.find("made-up") is None
+    rotate(secrets_manager, "2", "second-key")
+    assert link_keys.find("2") is None, "looked up a moment ago"
+    monotonic.now += 11
+    assert link_keys.find("2") is not None
+
+
+def test_a_key_is_kept_for_five_minutes(
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, monotonic: Monotonic
+) -> None:
+    """Long enough to save calls, short enough for a rotation."""
+    link_keys.current()
+    rotate(secrets_manager, "2", "second-key")
+    monotonic.now += 299
+    assert link_keys.current().kid == "1"
+    monotonic.now += 2
+    assert link_keys.current().kid == "2"
+
+
+def test_the_client_secret_is_kept_until_it_is_asked_for_afresh(
+    client_secrets: SecretsManagerClientSecrets, secrets_manager: Any
+) -> None:
+    """Finch refusing it is the reason to ask afresh."""
+    assert client_secrets.read() == Secret("first-secret")
+    secrets_manager.put_secret_value(SecretId=CREDENTIALS, SecretString='{"client_secret": "second-secret"}')
+    assert client_secrets.read() == Secret("first-secret")
+    assert client_secrets.read(fresh=True) == Secret("second-secret")
+    assert client_secrets.read() == Secret("second-secret")
+
+
+@pytest.mark.parametrize("text", ["hunter2", '{"secret": "hunter2"}', '{"client_secret": ["hunter2"]}', '"hunter2"'])
+def test_a_secret_of_another_form_is_named_and_not_shown(
+    client_secrets: SecretsManagerClientSecrets, secrets_manager: Any, text: str
+) -> None:
+    """Someone pasted the bare secret: the log says which field is missing, never what is there."""
+    secrets_manager.put_secret_value(SecretId=CREDENTIALS, SecretString=text)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        client_secrets.read()
+    assert caught.value.fields == {"field": "client_secret"}
+    assert "hunter2" not in repr(caught.value.__context__ if not caught.value.__suppress_context__ else caught.value)
+
+
+def test_a_missing_link_key_is_said(secrets_manager: Any, monotonic: Monotonic) -> None:
+    """Deleted by hand: no link can be verified, and no page pretends otherwise."""
+    keys = SecretsManagerLinkKeys(secrets_manager, "finch/dev/config/none", monotonic)
+    with pytest.raises(ServiceUnavailableError, match="link_key_missing"):
+        keys.current()

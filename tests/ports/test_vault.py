@@ -1,0 +1,105 @@
+"""The vault and the fallback: stored once, versions kept, nothing lost to a pending deletion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+from finch_connect.adapters.vault import SecretsManagerVault
+from finch_connect.errors import ServiceUnavailableError
+from finch_connect.ports import Fallback, Vault
+from finch_connect.secret import Secret
+
+NAME = "finch/dev/connections/c-1"
+FIRST, SECOND = "a" * 64, "b" * 64
+
+
+@pytest.mark.parametrize("hint", [False, True])
+def test_a_token_is_stored_whatever_the_hint_says(vault: Vault, hint: bool) -> None:
+    """The hint that a secret exists saves a round trip; a wrong one costs one."""
+    stored = vault.put(NAME, Secret("one"), version=FIRST, exists=hint)
+    assert stored.version_id == FIRST
+    assert NAME in stored.arn
+    again = vault.put(NAME, Secret("two"), version=SECOND, exists=hint)
+    assert (again.version_id, again.arn) == (SECOND, stored.arn)
+
+
+def test_the_same_version_again_is_one(vault: Vault) -> None:
+    """A repeated store after a lost answer changes nothing."""
+    first = vault.put(NAME, Secret("one"), version=FIRST, exists=False)
+    assert vault.put(NAME, Secret("one"), version=FIRST, exists=True) == first
+
+
+@pytest.fixture
+def secrets_manager(aws: None) -> Any:
+    """A Secrets Manager that can be looked into."""
+    return boto3.client("secretsmanager")
+
+
+def current(client: Any) -> str:
+    return str(client.get_secret_value(SecretId=NAME)["SecretString"])
+
+
+def test_a_reconnect_keeps_the_earlier_version(secrets_manager: Any) -> None:
+    """AWSPREVIOUS is there if Finch's old token should still be needed."""
+    vault = SecretsManagerVault(secrets_manager, "dev", None)
+    vault.put(NAME, Secret("one"), version=FIRST, exists=False)
+    vault.put(NAME, Secret("two"), version=SECOND, exists=True)
+    assert current(secrets_manager) == "two"
+    previous = secrets_manager.get_secret_value(SecretId=NAME, VersionStage="AWSPREVIOUS")
+    assert (previous["SecretString"], previous["VersionId"]) == ("one", FIRST)
+
+
+@pytest.mark.parametrize("hint", [False, True])
+def test_a_secret_whose_deletion_is_pending_is_restored(secrets_manager: Any, hint: bool) -> None:
+    """An operator deleted it yesterday, and today the customer connects again.
+
+    Moto lets one put to a deleted secret, where AWS refuses, so AWS's documented answers are played here in order;
+    the deployed stack does it against an emulator that refuses too (tests/e2e).
+    """
+    stored = {"ARN": "arn:aws:secretsmanager:eu-central-1:000000000000:secret:" + NAME, "VersionId": SECOND}
+    with Stubber(secrets_manager) as aws_answers:
+        for operation in ("put_secret_value", "create_secret") if hint else ("create_secret", "put_secret_value"):
+            aws_answers.add_client_error(operation, "InvalidRequestException")
+        aws_answers.add_response("restore_secret", {"ARN": stored["ARN"]}, {"SecretId": NAME})
+        aws_answers.add_response("put_secret_value", stored)
+        vault = SecretsManagerVault(secrets_manager, "dev", None)
+        assert vault.put(NAME, Secret("two"), version=SECOND, exists=hint).version_id == SECOND
+        aws_answers.assert_no_pending_responses()
+
+
+def test_a_secret_carries_its_stage_and_the_customer_key(secrets_manager: Any) -> None:
+    """For cost reports and for those who bring a key of their own."""
+    key = boto3.client("kms").create_key()["KeyMetadata"]["KeyId"]
+    SecretsManagerVault(secrets_manager, "dev", key).put(NAME, Secret("one"), version=FIRST, exists=False)
+    described = secrets_manager.describe_secret(SecretId=NAME)
+    assert described["KmsKeyId"] == key
+    assert described["Tags"] == [{"Key": "finch-connect:stage", "Value": "dev"}]
+
+
+def test_a_refusal_of_the_vault_does_not_show_the_token(secrets_manager: Any) -> None:
+    """Only AWS's error code goes on."""
+    vault = SecretsManagerVault(secrets_manager, "dev", None)
+    with pytest.raises(ServiceUnavailableError) as caught:
+        vault.put(NAME, Secret(""), version="too-short", exists=False)
+    assert caught.value.__suppress_context__
+    assert "too-short" not in f"{caught.value} {caught.value.fields}"
+
+
+def test_what_waits_in_the_fallback_is_there_until_it_is_deleted(fallback: Fallback) -> None:
+    """Each step may be repeated."""
+    assert fallback.get("flow-1") is None
+    fallback.put("flow-1", Secret("one"))
+    fallback.put("flow-1", Secret("one"))
+    assert fallback.get("flow-1") == Secret("one")
+    fallback.delete("flow-1")
+    fallback.delete("flow-1")
+    assert fallback.get("flow-1") is None
+
+
+def test_a_flow_id_of_any_form_has_a_place_in_the_fallback(fallback: Fallback) -> None:
+    """Flow ids are base64url: they may begin with a dash or an underscore."""
+    fallback.put("-_" + "A" * 20, Secret("one"))
+    assert fallback.get("-_" + "A" * 20) == Secret("one")
