@@ -1,0 +1,231 @@
+"""The template says what the design promises: what the emulator drops is checked here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import tomllib
+from typing import Any
+
+import pytest
+import yaml
+from finch_connect.config import Config
+
+from tests.template import ROOT, load_template
+
+TEMPLATE = load_template()
+RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
+TEXT = (ROOT / "template.yaml").read_text()
+FUNCTIONS = {name: body for name, body in RESOURCES.items() if body["Type"] == "AWS::Serverless::Function"}
+ROLES = {name: body for name, body in RESOURCES.items() if body["Type"] == "AWS::IAM::Role"}
+
+
+def properties(name: str) -> dict[str, Any]:
+    return dict(RESOURCES[name]["Properties"])
+
+
+def statements(role: str) -> list[dict[str, Any]]:
+    """A role's statements, with those under a condition too."""
+    found: list[dict[str, Any]] = []
+    for policy in RESOURCES[role]["Properties"]["Policies"]:
+        for statement in policy["PolicyDocument"]["Statement"]:
+            found.append(statement["Fn::If"][1] if "Fn::If" in statement else statement)
+    return found
+
+
+def actions(role: str) -> set[str]:
+    listed = [statement["Action"] for statement in statements(role)]
+    return {action for entry in listed for action in ([entry] if isinstance(entry, str) else entry)}
+
+
+def test_the_routes_are_the_contracts() -> None:
+    """`contracts/openapi.yaml` is what a browser may ask, and nothing else is."""
+    contract = yaml.safe_load((ROOT / "contracts/openapi.yaml").read_text())["paths"]
+    promised = {(method.upper(), path) for path, methods in contract.items() for method in methods}
+    events = [event["Properties"] for body in FUNCTIONS.values() for event in body["Properties"]["Events"].values()]
+    routed = {(event["Method"], event["Path"]) for event in events if "Path" in event}
+    assert routed == promised
+
+
+def test_only_two_functions_have_a_public_face() -> None:
+    """Relay and sweeper are not reachable from outside."""
+    public = {
+        name
+        for name, body in FUNCTIONS.items()
+        if any(event["Type"] == "HttpApi" for event in body["Properties"]["Events"].values())
+    }
+    assert public == {"ConnectFunction", "CallbackFunction"}
+    assert FUNCTIONS.keys() == {"ConnectFunction", "CallbackFunction", "RelayFunction", "SweeperFunction"}
+
+
+def test_the_callback_has_a_throttle_of_its_own() -> None:
+    """A flood of links must not keep people from finishing."""
+    api = properties("HttpApi")
+    assert api["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "ConnectRateLimit"}
+    assert api["RouteSettings"]["GET /callback"]["ThrottlingRateLimit"] == {"Ref": "CallbackRateLimit"}
+
+
+def test_the_access_log_holds_neither_path_nor_query() -> None:
+    """They hold the code, the state and the link."""
+    line = json.loads(properties("HttpApi")["AccessLogSettings"]["Format"])
+    assert "$context.routeKey" in line.values()
+    assert not any(re.search(r"path|query|requestOverride|\.uri", value, re.IGNORECASE) for value in line.values())
+
+
+def test_the_table_expires_streams_encrypts_and_can_be_restored() -> None:
+    """TTL only collects garbage; the stream is how outcomes leave."""
+    table = properties("FlowTable")
+    assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
+    assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
+    assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert table["SSESpecification"]["SSEEnabled"] is True
+    assert table["BillingMode"] == "PAY_PER_REQUEST"
+    assert (RESOURCES["FlowTable"]["DeletionPolicy"], RESOURCES["FlowTable"]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+def test_the_due_index_is_sparse_and_ordered_by_what_is_overdue() -> None:
+    """`due` and `due_at` are on a row only while something remains to be done."""
+    (index,) = properties("FlowTable")["GlobalSecondaryIndexes"]
+    assert (index["IndexName"], [key["AttributeName"] for key in index["KeySchema"]]) == ("due", ["due", "due_at"])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_no_role_has_a_wildcard(role: str) -> None:
+    """Neither for an action nor for a resource, but for the names under a prefix of our own."""
+    for statement in statements(role):
+        listed = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
+        assert not any("*" in action for action in listed)
+        for resource in statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]:
+            text = resource["Fn::Sub"] if isinstance(resource, dict) and "Fn::Sub" in resource else ""
+            assert resource != "*"
+            if "*" in text:
+                assert re.search(r"finch/\$\{Stage\}/(connections|quarantine|unstored)/\*$", text), text
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_function_has_a_role_and_logs_of_its_own(function: str) -> None:
+    """So that a role grants what one function does, and no log is kept for ever."""
+    name = function.removesuffix("Function")
+    assert properties(function)["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
+    assert properties(function)["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Logs"}}
+    assert properties(f"{name}Logs")["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    assert "Policies" not in properties(function)
+
+
+def test_nobody_but_a_consumer_may_read_tokens() -> None:
+    """Connect, callback and sweeper read the config secrets by their own ARNs, or none at all."""
+    for role in ROLES:
+        for statement in statements(role):
+            if "secretsmanager:GetSecretValue" in statement["Action"]:
+                resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                assert all(resource in ({"Ref": "LinkKey"}, {"Ref": "ClientCredentials"}) for resource in resources)
+    assert not any(action.startswith("secretsmanager") for action in actions("RelayRole"))
+    assert "secretsmanager:GetSecretValue" not in actions("SweeperRole")
+
+
+def test_connect_reads_the_client_credentials_in_session_mode_only() -> None:
+    """In the static form it has no use for them."""
+    (policy,) = RESOURCES["ConnectRole"]["Properties"]["Policies"]
+    conditional = [entry["Fn::If"] for entry in policy["PolicyDocument"]["Statement"] if "Fn::If" in entry]
+    assert [entry[0] for entry in conditional if entry[1]["Resource"] == {"Ref": "ClientCredentials"}] == ["IsSessionMode"]
+
+
+def test_only_relay_and_sweeper_publish() -> None:
+    """By their roles, and by the bus, which denies our source to everyone else."""
+    assert {role for role in ROLES if "events:PutEvents" in actions(role)} == {"RelayRole", "SweeperRole"}
+    statement = properties("EventBusPolicy")["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "events:PutEvents")
+    assert statement["Condition"]["StringEquals"] == {"events:source": "finch.connect"}
+    allowed = statement["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
+    assert allowed == [{"Fn::GetAtt": ["RelayRole", "Arn"]}, {"Fn::GetAtt": ["SweeperRole", "Arn"]}]
+
+
+def test_the_relay_retries_in_parts_and_then_puts_aside() -> None:
+    """One poison record must not hold up the others for a day."""
+    mapping = properties("RelayFunction")["Events"]["Outcomes"]["Properties"]
+    assert mapping["StartingPosition"] == "TRIM_HORIZON"
+    assert mapping["BisectBatchOnFunctionError"] is True
+    assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert mapping["MaximumRetryAttempts"] > 0
+    assert mapping["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["RelayDeadLetterQueue", "Arn"]}
+
+
+def test_the_stream_filter_lets_untold_outcomes_through() -> None:
+    """Every settled status, and a restart over an outcome that was not told."""
+    from finch_connect.model import RESTARTABLE, SETTLED
+
+    mapping = properties("RelayFunction")["Events"]["Outcomes"]["Properties"]
+    new, restart = (json.loads(entry["Pattern"])["dynamodb"] for entry in mapping["FilterCriteria"]["Filters"])
+    assert set(new["NewImage"]["status"]["S"]) == {str(status) for status in SETTLED}
+    assert set(restart["OldImage"]["status"]["S"]) == {str(status) for status in RESTARTABLE}
+
+
+def test_the_sweeper_comes_every_five_minutes_and_ends_before_the_next() -> None:
+    """Sweeps must not pile up."""
+    assert properties("SweeperFunction")["Events"]["Often"]["Properties"]["Schedule"] == "rate(5 minutes)"
+    assert properties("SweeperFunction")["Timeout"] < 300
+
+
+def test_the_callback_ends_before_api_gateway_does() -> None:
+    """A person gets an answer of ours, not a gateway's timeout after 30 seconds."""
+    assert properties("CallbackFunction")["Timeout"] < 30
+    assert properties("ConnectFunction")["Timeout"] < 30
+
+
+def test_the_environment_is_what_the_configuration_reads() -> None:
+    """No variable too few, and none that nobody reads."""
+    from finch_connect.config import read
+    from finch_connect.errors import ConfigurationError
+
+    given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
+    with pytest.raises(ConfigurationError) as caught:
+        read({})
+    required = set(re.findall(r"[A-Z][A-Z_]{3,}", caught.value.reason))
+    assert required <= given
+    assert len(given - {"POWERTOOLS_LOG_LEVEL"}) == len(dataclasses.fields(Config))
+
+
+def test_secrets_are_never_parameters() -> None:
+    """The client secret goes into Secrets Manager by hand, the link key is generated."""
+    assert not [name for name in TEMPLATE["Parameters"] if re.search("(?i)secret|key$|token", name)]
+    for name in ("LinkKey", "ClientCredentials"):
+        assert "GenerateSecretString" in properties(name)
+        assert "SecretString" not in properties(name)
+
+
+def test_every_free_text_parameter_has_a_pattern_and_every_parameter_a_description() -> None:
+    """A slip is refused before anything is deployed."""
+    for name, parameter in TEMPLATE["Parameters"].items():
+        assert parameter["Description"], name
+        if parameter["Type"] == "String":
+            assert "AllowedPattern" in parameter or "AllowedValues" in parameter, name
+
+
+def test_every_resource_says_why_it_is_there() -> None:
+    """A comment stands over each."""
+    lines = TEXT.splitlines()
+    for name in RESOURCES:
+        assert lines[lines.index(f"  {name}:") - 1].startswith("  #"), name
+
+
+def test_open_links_are_refused_outside_local_and_dev() -> None:
+    """By the template before a deployment, and by the configuration at start."""
+    rule = TEMPLATE["Rules"]["OpenLinksAreForTryingOut"]
+    assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "LinkPolicy"}, "open"]}
+    assert rule["Assertions"][0]["Assert"] == {"Fn::Contains": [["local", "dev"], {"Ref": "Stage"}]}
+
+
+def test_samconfig_has_a_section_for_every_place() -> None:
+    """And production accepts production tokens alone."""
+    config = tomllib.loads((ROOT / "samconfig.toml").read_text())
+    assert {"default", "local", "staging", "prod"} <= config.keys()
+    assert "AllowedClientTypes=production" in config["prod"]["deploy"]["parameters"]["parameter_overrides"]
+
+
+def test_the_layer_is_built_from_pinned_pure_wheels() -> None:
+    """The Makefile that SAM calls asks for hashes and for wheels without machine code."""
+    assert RESOURCES["FinchConnectLayer"]["Metadata"] == {"BuildMethod": "makefile"}
+    makefile = (ROOT / "layers/finch_connect/Makefile").read_text()
+    assert "--require-hashes" in makefile
+    assert "--platform any" in makefile
