@@ -1,0 +1,1 @@
+"""The stack on a laptop: engine, Finch simulator and demo app. Never packaged."""

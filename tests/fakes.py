@@ -84,8 +84,8 @@ class FakeFlowTable(Down):
                 standing is not None and standing.status is Status.STARTED and standing.state_hash == flow.state_hash
             )
         else:
-            holds = standing is None or standing.status in RESTARTABLE
-            holds = holds or (rule is StartRule.TAKE_OVER and standing.status is Status.STARTED)
+            over = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
+            holds = standing is None or standing.status in over
         return self._write(flow) if holds else NotWritten(standing)
 
     def claim(self, flow_id: str, *, state_hash: str, code_hash: str | None, now: int) -> Written | NotWritten:

@@ -8,7 +8,7 @@ from finch_connect.flow import Callback, InProgress, Outcome, callback
 from finch_connect.http import Cookie, Request, Response
 from finch_connect.observability import count, logger
 from finch_connect.ports import Deadline
-from finch_connect.return_urls import is_allowed, with_receipt
+from finch_connect.return_urls import RECEIPT_PARAMETER, is_allowed, with_receipt
 from finch_connect.start import readable_cookie
 from finch_connect.states import cookie_name, flow_id_of_cookie
 
@@ -22,7 +22,7 @@ PORTS = wiring.callback_ports(CONFIG)
 def handler(request: Request, deadline: Deadline) -> Response:
     """Answer Finch's redirect, or show the result of a flow whose link named no return URL."""
     if request.route == "GET /callback/result":
-        receipt = request.query.get(links.RECEIPT_PARAMETER, "")
+        receipt = request.query.get(RECEIPT_PARAMETER, "")
         return pages.outcome(links.verify_receipt(receipt, PORTS.keys, PORTS.clock()).status)
     if request.query.get("iss", CONFIG.finch_connect_url) != CONFIG.finch_connect_url:  # RFC 9207
         raise CallbackRefusedError("issuer_wrong")
@@ -50,7 +50,7 @@ def _answer(outcome: Outcome, request: Request) -> Response:
     cookie = Cookie(cookie_name(flow.flow_id), outcome.cookie, SETTLED_COOKIE_SECONDS)
     if request.wants_json:
         status = links.public_status(flow.status)
-        body = {"status": status.value, "flow_id": flow.flow_id, links.RECEIPT_PARAMETER: receipt}
+        body = {"status": status.value, "flow_id": flow.flow_id, RECEIPT_PARAMETER: receipt}
         return pages.json_body(200, body).with_cookie(cookie)
     own_page = f"{base}/callback/result"
     allowed = flow.return_url is not None and is_allowed(flow.return_url, CONFIG.allowed_return_urls)

@@ -25,7 +25,9 @@ def handler(request: Request, _deadline: Deadline) -> Response:
     if request.method == "POST" and request.is_cross_site_post:
         raise LinkRefusedError("cross_site_post")
     link = (request.form if request.method == "POST" else request.query).get("link", "")
-    wanted = _wanted(link, request)
+    if CONFIG.open_links and not link and request.method == "GET":
+        link = links.open_link(request.query, PORTS.keys.current(), CONFIG, PORTS.clock())
+    wanted = links.verify_link(link, PORTS.keys, CONFIG, PORTS.clock())
     redirect_uri = f"{http.base_url(request, CONFIG)}/callback"
     answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG)
     count(type(answer).__name__)
@@ -34,7 +36,7 @@ def handler(request: Request, _deadline: Deadline) -> Response:
             logger.info("started", flow_id=flow_id)
             return pages.redirect(location).with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case NotOpened(error, flow_id, cookie, max_age):
-            logger.warning("session_not_opened", flow_id=flow_id, reason=error.reason, **error.fields)
+            logger.warning("session_not_opened", extra={"flow_id": flow_id, "reason": error.reason, **error.fields})
             page = pages.problem(error, as_json=request.wants_json)
             return page.with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case Confirm(_, flow_id, form_cookie, form_nonce):
@@ -42,12 +44,6 @@ def handler(request: Request, _deadline: Deadline) -> Response:
             return page.with_cookie(Cookie(form_cookie_name(flow_id), form_cookie, FORM_COOKIE_SECONDS))
         case Standing(status):
             return pages.outcome(links.public_status(status), as_json=request.wants_json)
-
-
-def _wanted(link: str, request: Request) -> LinkRequest:
-    if CONFIG.open_links and not link:
-        return links.open_link(request.query, CONFIG, PORTS.clock())
-    return links.verify_link(link, PORTS.keys, CONFIG, PORTS.clock())
 
 
 def _browser(request: Request, wanted: LinkRequest) -> Browser:

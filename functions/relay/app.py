@@ -29,7 +29,7 @@ def handler(event: Mapping[str, Any], _context: Any) -> dict[str, list[dict[str,
         refused = publish([flow for _, flow in outcomes], PORTS)
         failed += [sequence for sequence, flow in outcomes if flow in refused]
     except ServiceUnavailableError as error:
-        logger.warning("bus_unavailable", reason=error.reason, **error.fields)
+        logger.warning("bus_unavailable", extra={"reason": error.reason, **error.fields})
         failed += [sequence for sequence, _ in outcomes]
     for sequence, flow in outcomes:
         if sequence not in failed:

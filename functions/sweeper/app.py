@@ -25,5 +25,5 @@ def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
     for name, number in counts.items():
         if number:
             count(f"Swept{name.capitalize()}", number)
-    logger.info("swept", **counts, stuck_flows=done.stuck[:20])
+    logger.info("swept", extra={**counts, "stuck_flows": done.stuck[:20]})
     return counts

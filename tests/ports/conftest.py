@@ -1,4 +1,4 @@
-"""One suite, run on the fakes and on the real adapters over moto, so that a fake cannot drift from what it stands for."""
+"""One suite, run on the fakes and on the real adapters over moto: a fake cannot drift from what it stands for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import boto3
 import pytest
+from moto import mock_aws
+
 from finch_connect.adapters.fallback import ParameterFallback
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
-from moto import mock_aws
-
 from tests import fakes
 from tests.template import load_template
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import boto3
 import pytest
+
 from finch_connect.adapters.bus import EventBridgeBus, detail, detail_type
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.model import Status
-
 from tests.contracts import validate_event
 from tests.ports.test_flow_table import EVERYTHING, FLOW
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+import boto3
 import pytest
+
 from finch_connect.adapters.items import flow_of, images, item_of
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.errors import ServiceUnavailableError
@@ -22,7 +24,6 @@ from finch_connect.model import (
     Written,
 )
 from finch_connect.ports import ConnectionTable, FlowTable
-
 from tests.fakes import NOW, FakeFlowTable
 
 FLOW = Flow(
@@ -68,7 +69,9 @@ def with_status(status: Status) -> Flow:
 
 def put(table: FlowTable, flow: Flow) -> None:
     """Bring a row into any status by the table's own transitions."""
-    assert isinstance(table.start(dataclasses.replace(FLOW, state_hash=flow.state_hash), StartRule.NEW_ATTEMPT), Written)
+    assert isinstance(
+        table.start(dataclasses.replace(FLOW, state_hash=flow.state_hash), StartRule.NEW_ATTEMPT), Written
+    )
     if flow.status is Status.STARTED:
         return
     if flow.status is Status.ABANDONED:
@@ -79,7 +82,9 @@ def put(table: FlowTable, flow: Flow) -> None:
         settle(table, flow.state_hash, flow.status, Status.CLAIMED)
 
 
-def settle(table: FlowTable, state_hash: str, status: Status, was: Status, *, claimed: bool = True) -> Written | NotWritten:
+def settle(
+    table: FlowTable, state_hash: str, status: Status, was: Status, *, claimed: bool = True
+) -> Written | NotWritten:
     seen = dataclasses.replace(FLOW, state_hash=state_hash, claimed_at=2_000 if claimed else None)
     return table.settle(seen.settled(status, at=NOW, reason="r"), was=was)
 

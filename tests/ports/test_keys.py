@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.secret import Secret
-
 from tests.ports.conftest import Monotonic
 
 LINK_KEY = "finch/dev/config/link-key"

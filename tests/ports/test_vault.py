@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import Stubber
+
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.ports import Fallback, Vault

@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import yaml
-from finch_connect.config import Config
 
+from finch_connect.adapters.items import DUE_PARTITION
+from finch_connect.config import Config, read
+from finch_connect.errors import ConfigurationError
+from finch_connect.model import RESTARTABLE, SETTLED
 from tests.template import ROOT, load_template
 
 TEMPLATE = load_template()
@@ -81,7 +84,10 @@ def test_the_table_expires_streams_encrypts_and_can_be_restored() -> None:
     assert table["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
     assert table["SSESpecification"]["SSEEnabled"] is True
     assert table["BillingMode"] == "PAY_PER_REQUEST"
-    assert (RESOURCES["FlowTable"]["DeletionPolicy"], RESOURCES["FlowTable"]["UpdateReplacePolicy"]) == ("Retain", "Retain")
+    assert (RESOURCES["FlowTable"]["DeletionPolicy"], RESOURCES["FlowTable"]["UpdateReplacePolicy"]) == (
+        "Retain",
+        "Retain",
+    )
 
 
 def test_the_due_index_is_sparse_and_ordered_by_what_is_overdue() -> None:
@@ -118,7 +124,9 @@ def test_nobody_but_a_consumer_may_read_tokens() -> None:
     for role in ROLES:
         for statement in statements(role):
             if "secretsmanager:GetSecretValue" in statement["Action"]:
-                resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                resources = (
+                    statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
+                )
                 assert all(resource in ({"Ref": "LinkKey"}, {"Ref": "ClientCredentials"}) for resource in resources)
     assert not any(action.startswith("secretsmanager") for action in actions("RelayRole"))
     assert "secretsmanager:GetSecretValue" not in actions("SweeperRole")
@@ -128,7 +136,9 @@ def test_connect_reads_the_client_credentials_in_session_mode_only() -> None:
     """In the static form it has no use for them."""
     (policy,) = RESOURCES["ConnectRole"]["Properties"]["Policies"]
     conditional = [entry["Fn::If"] for entry in policy["PolicyDocument"]["Statement"] if "Fn::If" in entry]
-    assert [entry[0] for entry in conditional if entry[1]["Resource"] == {"Ref": "ClientCredentials"}] == ["IsSessionMode"]
+    assert [entry[0] for entry in conditional if entry[1]["Resource"] == {"Ref": "ClientCredentials"}] == [
+        "IsSessionMode"
+    ]
 
 
 def test_only_relay_and_sweeper_publish() -> None:
@@ -153,11 +163,10 @@ def test_the_relay_retries_in_parts_and_then_puts_aside() -> None:
 
 def test_the_stream_filter_lets_untold_outcomes_through() -> None:
     """Every settled status, and a restart over an outcome that was not told."""
-    from finch_connect.model import RESTARTABLE, SETTLED
-
     mapping = properties("RelayFunction")["Events"]["Outcomes"]["Properties"]
     new, restart = (json.loads(entry["Pattern"])["dynamodb"] for entry in mapping["FilterCriteria"]["Filters"])
     assert set(new["NewImage"]["status"]["S"]) == {str(status) for status in SETTLED}
+    assert new["NewImage"]["due"] == restart["OldImage"]["due"] == {"S": [DUE_PARTITION]}
     assert set(restart["OldImage"]["status"]["S"]) == {str(status) for status in RESTARTABLE}
 
 
@@ -175,9 +184,6 @@ def test_the_callback_ends_before_api_gateway_does() -> None:
 
 def test_the_environment_is_what_the_configuration_reads() -> None:
     """No variable too few, and none that nobody reads."""
-    from finch_connect.config import read
-    from finch_connect.errors import ConfigurationError
-
     given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
     with pytest.raises(ConfigurationError) as caught:
         read({})

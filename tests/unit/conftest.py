@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass, field
 
 import pytest
+
 from finch_connect.config import Config, read
 from finch_connect.flow import Callback, InProgress, Outcome, callback
 from finch_connect.model import Flow, Grant, LinkRequest
@@ -13,7 +14,6 @@ from finch_connect.ports import CallbackPorts, ConnectPorts, RelayPorts, Sweeper
 from finch_connect.secret import Secret
 from finch_connect.start import Browser, Redirect, StartAnswer, start
 from finch_connect.states import flow_id_of, state_of
-
 from tests import fakes
 
 ENVIRONMENT = {
@@ -73,7 +73,9 @@ class World:
         browser = Browser(cookie=cookie, form_cookie=None, form_nonce=None, pressed=False)
         return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
 
-    def press(self, request: LinkRequest, form_cookie: Secret, form_nonce: Secret, cookie: Secret | None = None) -> StartAnswer:
+    def press(
+        self, request: LinkRequest, form_cookie: Secret, form_nonce: Secret, cookie: Secret | None = None
+    ) -> StartAnswer:
         """Press the confirm page's button."""
         browser = Browser(cookie=cookie, form_cookie=form_cookie, form_nonce=form_nonce, pressed=True)
         return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)

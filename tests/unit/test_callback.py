@@ -6,12 +6,12 @@ import dataclasses
 import json
 
 import pytest
+
 from finch_connect.errors import CallbackRefusedError, ServiceUnavailableError, TryAgainError
 from finch_connect.flow import Callback, InProgress
 from finch_connect.model import ConnectMode, Declined, NotSent, Status, Unclear
 from finch_connect.secret import Secret
 from finch_connect.states import state_of
-
 from tests.unit.conftest import GRANT, REDIRECT_URI, World
 
 SECRET_NAME = f"finch/dev/connections/{GRANT.connection_id}"
@@ -77,7 +77,9 @@ def test_an_earlier_attempts_state_is_refused(world: World) -> None:
     assert refused(world, world.came(first)) == "state_of_another_attempt"
 
 
-@pytest.mark.parametrize("state", ["", "x", "a" * 66, "A" * 22 + "." + "A" * 44, "A" * 10_000, "A" * 22 + ".\n" + "A" * 42])
+@pytest.mark.parametrize(
+    "state", ["", "x", "a" * 66, "A" * 22 + "." + "A" * 44, "A" * 10_000, "A" * 22 + ".\n" + "A" * 42]
+)
 def test_a_malformed_state_is_refused(world: World, state: str) -> None:
     """Only what could be ours is looked at further."""
     came = Callback(state=Secret(state), code=Secret("code-1"), error=None, cookies={})
@@ -176,7 +178,7 @@ def test_a_definite_no_fails_the_flow(world: World) -> None:
 
 
 def test_an_unclear_answer_orphans_the_flow(world: World) -> None:
-    """Finch may hold a connection for which we have no token: the code is not sent again, and an operator hears of it."""
+    """Finch may hold a connection that we have no token for: no second try, and an operator hears of it."""
     world.finch.answers = [Unclear("exchange_timeout", None)]
     flow = world.finished(world.started())
     assert (flow.status, flow.reason) == (Status.ORPHANED, "exchange_timeout")

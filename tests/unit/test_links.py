@@ -9,12 +9,12 @@ from typing import Any
 
 import jwt
 import pytest
+
 from finch_connect.config import read
 from finch_connect.errors import LinkRefusedError
 from finch_connect.links import open_link, sign_receipt, verify_link, verify_receipt
 from finch_connect.model import ConnectMode, LinkKey, Status
 from finch_connect.secret import Secret
-
 from tests.fakes import NOW, FakeLinkKeys
 from tests.unit.conftest import ENVIRONMENT, World
 
@@ -203,7 +203,7 @@ def test_a_link_under_the_previous_key_is_accepted() -> None:
 def test_an_open_link_takes_the_query() -> None:
     """For a first try with curl; each is a flow of its own."""
     query = {"customer_id": "acme", "products": "company directory", "sandbox": "true", "manual": "false", "exp": "9"}
-    one, two = open_link(query, CONFIG, NOW), open_link(query, CONFIG, NOW)
+    one, two = (verify_link(open_link(query, KEYS.current(), CONFIG, NOW), KEYS, CONFIG, NOW) for _ in range(2))
     assert (one.customer_id, one.products, one.sandbox, one.manual) == ("acme", ("company", "directory"), "true", False)
     assert one.link_id != two.link_id
     assert one.expires_at == SECONDS + 600
@@ -213,7 +213,7 @@ def test_an_open_link_takes_the_query() -> None:
 def test_an_open_link_obeys_the_same_rules(query: dict[str, str]) -> None:
     """Open is who may make a link, not what it may ask for."""
     with pytest.raises(LinkRefusedError):
-        open_link(query, CONFIG, NOW)
+        verify_link(open_link(query, KEYS.current(), CONFIG, NOW), KEYS, CONFIG, NOW)
 
 
 def test_a_receipt_tells_the_team_who_and_what(world: World) -> None:

@@ -6,7 +6,6 @@ import dataclasses
 
 from finch_connect.model import Status
 from finch_connect.publishing import publish, sweep, unpublished_outcomes
-
 from tests.fakes import FakeDeadline
 from tests.unit.conftest import GRANT, World
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from finch_connect.return_urls import is_allowed, with_receipt
 
 ALLOWED = ("https://app.example.com/hr", "https://b.example.com:8443", "http://localhost:3000/connected")
@@ -95,4 +96,6 @@ def test_an_allowed_url_that_is_odd_itself_allows_nothing() -> None:
 def test_the_receipt_is_appended_to_the_query() -> None:
     """Whether or not there is one."""
     assert with_receipt("https://app.example.com/hr", "a.b.c") == "https://app.example.com/hr?finch_receipt=a.b.c"
-    assert with_receipt("https://app.example.com/hr?x=1", "a.b.c") == "https://app.example.com/hr?x=1&finch_receipt=a.b.c"
+    assert (
+        with_receipt("https://app.example.com/hr?x=1", "a.b.c") == "https://app.example.com/hr?x=1&finch_receipt=a.b.c"
+    )

@@ -6,12 +6,12 @@ import dataclasses
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+
 from finch_connect.errors import LinkRefusedError, ServiceUnavailableError
 from finch_connect.model import ConnectMode, Status
 from finch_connect.secret import Secret
 from finch_connect.start import Confirm, NotOpened, Redirect, Standing
 from finch_connect.states import digest, state_of
-
 from tests.unit.conftest import REDIRECT_URI, World
 
 

@@ -60,20 +60,21 @@ def verify_link(link: str, keys: LinkKeys, config: Config, now: datetime) -> Lin
     return claims.link_request(verified, config)
 
 
-def open_link(query: Mapping[str, str], config: Config, now: datetime) -> LinkRequest:
-    """Return what an unsigned query asks for. For a first try with curl: only the stages local and dev allow it.
+def open_link(query: Mapping[str, str], key: LinkKey, config: Config, now: datetime) -> str:
+    """Sign, on the spot, the link an unsigned query asks for. For a first try with curl, in the stages local and dev.
 
-    Takes `customer_id` and the link's optional claims by name, all as text. Raises LinkRefusedError.
+    Takes `customer_id` and the link's optional claims by name, all as text; each call is another link.
     """
     issued = int(now.timestamp())
     typed: dict[str, object] = {name: query[name] for name in _OPEN_PARAMETERS & query.keys()}
     signed = {
-        "sub": query.get("customer_id"),
+        "aud": LINK_AUDIENCE,
+        "sub": query.get("customer_id", ""),
         "jti": secrets.token_urlsafe(16),
         "iat": issued,
         "exp": issued + min(_OPEN_LINK_LIFETIME_SECONDS, config.link_max_lifetime),
     }
-    return claims.link_request(typed | signed, config)
+    return jwt.encode(typed | signed, key.key.reveal(), algorithm=_ALGORITHM, headers={"kid": key.kid})
 
 
 def sign_receipt(flow: Flow, key: LinkKey, *, issuer: str, now: datetime) -> str:
@@ -131,6 +132,7 @@ _OPEN_PARAMETERS = frozenset(
         "customer_name",
         "customer_email",
         "connection_id",
+        "confirm",
     }
 )
 

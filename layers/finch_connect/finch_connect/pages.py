@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping
 from http import HTTPStatus
 from string import Template
 
@@ -99,7 +100,7 @@ def problem(error: FinchConnectError, *, as_json: bool = False, detail: str | No
 
 def json_body(
     status: int,
-    content: dict[str, object],
+    content: Mapping[str, object],
     content_type: str = "application/json",
     headers: dict[str, str] | None = None,
 ) -> Response:

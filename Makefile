@@ -1,0 +1,105 @@
+# What you can do here. `make help` lists it; each step says what it does, and what to do when it fails.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+EMULATOR := .venv-emulator
+# `sam build` looks for python3.13 on the PATH; the functions' shared code lies in the layer.
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/finch_connect
+export PYTHONDONTWRITEBYTECODE := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export SAM_CLI_TELEMETRY := 0
+
+STACK ?= finch-connect
+CONFIG_ENV ?= default
+
+SAY = @printf '\n\033[1m== %s\033[0m\n'
+
+.PHONY: help
+help: ## This list
+	@printf 'make \033[1mdemo\033[0m and make \033[1mtest\033[0m need Python 3.13 and nothing else.\n\n'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+
+.PHONY: demo
+demo: setup ## Run the stack on this machine and make one connection; then http://localhost:3000/ (PORT=, DEMO_ONCE=1)
+	@python -m local.demo
+
+.PHONY: test
+test: setup lint validate ## Everything: lint, types, template, and all tests
+	$(SAY) 'pytest'
+	@python -m pytest
+
+.PHONY: lint
+lint: setup ## ruff, mypy, import contracts
+	$(SAY) 'ruff'
+	@ruff check .
+	@ruff format --check .
+	$(SAY) 'mypy --strict'
+	@mypy
+	$(SAY) 'import contracts'
+	@lint-imports --no-cache
+
+.PHONY: validate
+validate: setup ## sam validate --lint and cfn-lint on the template
+	$(SAY) 'template'
+	@cfn-lint template.yaml
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} sam validate --lint --template-file template.yaml
+
+.PHONY: build
+build: setup ## sam build: functions and layer into .aws-sam
+	@sam build
+
+.PHONY: deploy
+deploy: setup ## Deploy to AWS; asks for what it needs the first time (CONFIG_ENV=staging|prod)
+	@sam build
+	@if grep -q 'FinchClientId' samconfig.toml; then \
+	  sam deploy --config-env "$(CONFIG_ENV)"; \
+	else \
+	  sam deploy --config-env "$(CONFIG_ENV)" --guided; \
+	fi
+
+.PHONY: link
+link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [STACK=finch-connect]
+	@if [ -z "$(CUSTOMER)" ]; then echo 'Say for whom: make link CUSTOMER=acme' >&2; exit 2; fi
+	@python -m local.links --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)")
+
+.PHONY: lock
+lock: setup ## Pin the requirements anew, with hashes
+	$(SAY) 'pip-compile'
+	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator; do \
+	  echo "$$one.txt"; \
+	  uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url \
+	    "$$one.in" --output-file "$$one.txt"; \
+	done
+
+.PHONY: clean
+clean: ## Remove what was built and installed
+	rm -rf .aws-sam $(VENV) $(EMULATOR) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: setup
+setup: $(VENV)/.installed $(EMULATOR)/.installed ## Install what is pinned, once (.venv and .venv-emulator)
+
+$(VENV)/.installed: requirements/dev.txt requirements/local.txt layers/finch_connect/requirements.txt
+	$(SAY) 'Installing the tools into $(VENV) (about a minute, once)'
+	@$(call make_venv,$(VENV))
+	@$(VENV)/bin/python -m pip install --quiet --require-hashes --no-deps \
+	  -r requirements/dev.txt -r requirements/local.txt -r layers/finch_connect/requirements.txt
+	@touch $@
+
+$(EMULATOR)/.installed: requirements/emulator.txt
+	$(SAY) 'Installing the AWS emulator into $(EMULATOR) (once)'
+	@$(call make_venv,$(EMULATOR))
+	@$(EMULATOR)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/emulator.txt
+	@touch $@
+
+# python3.13 by name (pyenv's shims obey .python-version), or through uv, which fetches it.
+define make_venv
+	rm -rf $(1); \
+	if python3.13 --version >/dev/null 2>&1; then python3.13 -m venv $(1); \
+	elif command -v uv >/dev/null 2>&1; then uv venv --quiet --seed --python 3.13 $(1); \
+	else echo 'Python 3.13 is needed: install it (pyenv install 3.13, or uv), and run this again.' >&2; exit 1; fi
+endef

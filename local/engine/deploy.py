@@ -1,0 +1,226 @@
+"""`sam build` and `sam deploy` into the emulator; what it drops is put right, what it claims is put to the test."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from samcli.yamlhelper import yaml_dump, yaml_parse
+
+from finch_connect.adapters.items import flow_key, item_of
+from finch_connect.model import ConnectMode, Flow, Status
+from finch_connect.states import flow_id_of
+from local.engine.emulator import REGION, ROOT, EngineError
+
+type Clients = Callable[[str], Any]
+"""Returns a boto3 client of the emulator for a service's name."""
+
+BUILD = ROOT / ".aws-sam" / "build"
+_BUILT_FROM = BUILD / "built-from.sha256"
+_SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers")
+_DELIVERY_SECONDS = 15.0
+
+REFUSED_BY_EMULATOR = frozenset({"AWS::Events::EventBusPolicy"})
+"""Resource types that make MiniStack 1.5.33 refuse a whole template."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """A stack as CloudFormation tells of it: its outputs, and physical names by logical id."""
+
+    name: str
+    stage: str
+    outputs: Mapping[str, str]
+    resources: Mapping[str, str]
+    queue_url: str
+
+
+def build() -> Path:
+    """Run `sam build` unless this very source is built; return the built template. Raises EngineError."""
+    built_from = _digest_of_sources()
+    template = BUILD / "template.yaml"
+    if template.exists() and _BUILT_FROM.exists() and _BUILT_FROM.read_text() == built_from:
+        return template
+    _sam(["build", "--template-file", str(ROOT / "template.yaml"), "--build-dir", str(BUILD)], "sam build")
+    _BUILT_FROM.write_text(built_from)
+    return template
+
+
+def for_emulator(template: Path) -> Path:
+    """Write the built template without the resource types that MiniStack refuses; return its path.
+
+    This is the one difference between what is deployed here and what is deployed to AWS; `settle_in` makes up for it.
+    """
+    content = yaml_parse(template.read_text())
+    kept = {name: body for name, body in content["Resources"].items() if body["Type"] not in REFUSED_BY_EMULATOR}
+    path = template.with_name("template-emulator.yaml")
+    path.write_text(yaml_dump({**content, "Resources": kept}))
+    return path
+
+
+def deploy(
+    template: Path, *, name: str, stage: str, parameters: Mapping[str, str], endpoint_url: str, clients: Clients
+) -> Deployed:
+    """Deploy the built template as one stack, with a consumer's queue behind its bus. Raises EngineError."""
+    overrides = [f'{key}="{value}"' for key, value in {"Stage": stage, **parameters}.items() if value]
+    arguments = [
+        "deploy",
+        "--template-file",
+        str(for_emulator(template)),
+        "--config-file",
+        str(ROOT / "samconfig.toml"),
+    ]
+    arguments += [
+        "--config-env",
+        "local",
+        "--stack-name",
+        name,
+        "--region",
+        REGION,
+        "--parameter-overrides",
+        *overrides,
+    ]
+    _sam(arguments, "sam deploy", endpoint_url)
+    cloudformation = clients("cloudformation")
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    resources = cloudformation.describe_stack_resources(StackName=name)["StackResources"]
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack["Outputs"]}
+    return Deployed(
+        name=name,
+        stage=stage,
+        outputs=outputs,
+        resources={resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources},
+        queue_url=_consumer_queue(outputs["BusName"], clients),
+    )
+
+
+def settle_in(deployed: Deployed, client_secret: str, clients: Clients) -> None:
+    """Put in Finch's client secret, as whoever deploys does, and set what the emulator dropped: the table's TTL."""
+    clients("secretsmanager").put_secret_value(
+        SecretId=deployed.outputs["ClientCredentialsSecretArn"],
+        SecretString=json.dumps({"client_secret": client_secret}),
+    )
+    ttl = {"Enabled": True, "AttributeName": "expires"}
+    clients("dynamodb").update_time_to_live(TableName=deployed.outputs["TableName"], TimeToLiveSpecification=ttl)
+
+
+def verify(deployed: Deployed, clients: Clients) -> None:
+    """Assert what CREATE_COMPLETE does not prove. Raises EngineError that names what is missing."""
+    table = deployed.outputs["TableName"]
+    for logical, physical in deployed.resources.items():
+        if logical.endswith("Function"):
+            state = clients("lambda").get_function(FunctionName=physical)["Configuration"].get("State", "Active")
+            _require(state == "Active", f"{logical} is {state}")
+    ttl = clients("dynamodb").describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+    _require(ttl.get("AttributeName") == "expires", "the table's TTL is not on")
+    mappings = clients("lambda").list_event_source_mappings(FunctionName=deployed.resources["RelayFunction"])
+    states = [mapping["State"] for mapping in mappings["EventSourceMappings"]]
+    _require(states == ["Enabled"], f"the relay's stream mapping is {states or 'not there'}")
+    for output in ("LinkKeySecretArn", "ClientCredentialsSecretArn"):
+        secret = clients("secretsmanager").get_secret_value(SecretId=deployed.outputs[output])["SecretString"]
+        _require(isinstance(json.loads(secret), dict), f"{output} is not readable")
+    _deliver_one_event(deployed, clients)
+
+
+def _deliver_one_event(deployed: Deployed, clients: Clients) -> None:
+    """Write a settled row and wait for its event on the consumer's queue: table, stream, relay, bus and rule work."""
+    dynamodb, sqs, table = clients("dynamodb"), clients("sqs"), deployed.outputs["TableName"]
+    now = int(time.time() * 1000)
+    flow = Flow(
+        flow_id=flow_id_of("probe", f"{deployed.name}-{now}"),
+        status=Status.STARTED,
+        state_hash="0" * 64,
+        mode=ConnectMode.STATIC,
+        customer_id="probe",
+        redirect_uri="http://localhost/callback",
+        started_at=now,
+        deadline=now,
+        expires=now // 1000 + 3600,
+        products=(),
+    ).settled(Status.DENIED, at=datetime.now(UTC), reason="access_denied")
+    dynamodb.put_item(TableName=table, Item=item_of(flow))
+    patience = time.monotonic() + _DELIVERY_SECONDS
+    try:
+        while time.monotonic() < patience:
+            answer = sqs.receive_message(QueueUrl=deployed.queue_url, WaitTimeSeconds=1, MaxNumberOfMessages=10)
+            for message in answer.get("Messages", []):
+                sqs.delete_message(QueueUrl=deployed.queue_url, ReceiptHandle=message["ReceiptHandle"])
+                if json.loads(message["Body"])["detail"]["event_id"] == flow.event_id:
+                    return
+    finally:
+        dynamodb.delete_item(TableName=table, Key=flow_key(flow.flow_id))
+    raise EngineError(
+        f"A settled row of {deployed.name} was not told to the queue within {_DELIVERY_SECONDS:.0f} s: "
+        "the stream, the relay or the bus does not work. The relay's log says more."
+    )
+
+
+def _consumer_queue(bus: str, clients: Clients) -> str:
+    """Subscribe a queue to every event of the bus: the team's consumer. Returns its URL."""
+    sqs, events = clients("sqs"), clients("events")
+    url = str(sqs.create_queue(QueueName=f"{bus}-consumer")["QueueUrl"])
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": arn}]}
+    sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    events.put_rule(Name="consumer", EventBusName=bus, EventPattern=json.dumps({"source": ["finch.connect"]}))
+    events.put_targets(Rule="consumer", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    return url
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise EngineError(f"The stack was deployed, but {otherwise}. Run `make clean` and try again.")
+
+
+def _sam(arguments: list[str], step: str, endpoint_url: str | None = None) -> None:
+    """Run SAM CLI from this very environment, with an AWS account that only the emulator knows."""
+    bin_folder = Path(sys.executable).parent
+    with tempfile.TemporaryDirectory(prefix="finch-connect-sam-") as scratch:
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+        environment |= {
+            "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+            "AWS_ACCESS_KEY_ID": "test",
+            "AWS_SECRET_ACCESS_KEY": "test",
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": f"{scratch}/config",
+            "AWS_SHARED_CREDENTIALS_FILE": f"{scratch}/credentials",
+            "SAM_CLI_TELEMETRY": "0",
+            "SAM_CLI_POLL_DELAY": "1",
+            "__SAM_CLI_APP_DIR": scratch,
+        }
+        if endpoint_url is not None:
+            environment["AWS_ENDPOINT_URL"] = endpoint_url
+        done = subprocess.run(  # noqa: S603  # our own arguments
+            [str(bin_folder / "sam"), *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            stdin=subprocess.DEVNULL,
+        )
+    if done.returncode != 0:
+        words = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+        raise EngineError(f"`{step}` failed. It said:\n{words}")
+
+
+def _digest_of_sources() -> str:
+    digest = hashlib.sha256()
+    for source in _SOURCES:
+        path = ROOT / source
+        files = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in files:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(str(file.relative_to(ROOT)).encode() + b"\0" + file.read_bytes() + b"\0")
+    return digest.hexdigest()

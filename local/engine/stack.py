@@ -1,0 +1,157 @@
+"""A running local stack: emulator, deployment, HTTP front and a consumer's queue, behind one context manager."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import platform
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+
+from local.engine import deploy as deployment
+from local.engine.deploy import Deployed
+from local.engine.emulator import REGION, EngineError, emulator
+from local.engine.front import DeployedFunctions, Front, Wsgi
+
+LOCAL_STAGE = "local"
+
+type Echo = Callable[[str], None]
+"""Says what is being done, for a person who waits."""
+
+
+@dataclass
+class RunningStack:
+    """One deployed stack and its address. `outputs` and `resources` are CloudFormation's."""
+
+    front: Front
+    deployed: Deployed
+    client: Callable[[str], Any]
+    routes: frozenset[tuple[str, str]]
+
+    @property
+    def public_url(self) -> str:
+        """Return the address of the stack's API, such as `http://localhost:3000`."""
+        return self.front.url
+
+    @property
+    def outputs(self) -> Mapping[str, str]:
+        """Return the stack's outputs by name."""
+        return self.deployed.outputs
+
+    @property
+    def queue_url(self) -> str:
+        """Return the consumer's queue."""
+        return self.deployed.queue_url
+
+    @cached_property
+    def _secrets(self) -> Any:
+        return self.client("secretsmanager")
+
+    def link_key(self) -> tuple[str, str]:
+        """Return (kid, key), as the team's backend reads them from Secrets Manager."""
+        content = json.loads(self._secrets.get_secret_value(SecretId=self.outputs["LinkKeySecretArn"])["SecretString"])
+        return content["kid"], content["key"]
+
+    def invoke(self, logical_id: str, event: Mapping[str, Any]) -> Any:
+        """Invoke a function with an event; return what it returned. Raises EngineError when it failed."""
+        name = self.deployed.resources[logical_id]
+        answer = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
+        payload = json.loads(answer["Payload"].read())
+        if "FunctionError" in answer:
+            raise EngineError(f"{logical_id} failed: {payload}")
+        return payload
+
+    def logs(self, logical_id: str) -> list[str]:
+        """Return a function's log lines so far."""
+        logs = self.client("logs")
+        groups = [self.deployed.resources[logical_id.removesuffix("Function") + "Logs"]]
+        groups.append(f"/aws/lambda/{self.deployed.resources[logical_id]}")
+        lines: list[str] = []
+        for group in groups:
+            with contextlib.suppress(logs.exceptions.ResourceNotFoundException):
+                pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
+                lines += [event["message"] for page in pages for event in page["events"]]
+        return lines
+
+    def received(self) -> list[dict[str, Any]]:
+        """Take every event that is on the consumer's queue now."""
+        sqs, events = self.client("sqs"), []
+        while messages := sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                events.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self.queue_url, ReceiptHandle=message["ReceiptHandle"])
+        return events
+
+
+class LocalStack:
+    """An emulator into which stacks are deployed; each has a front of its own."""
+
+    def __init__(self, endpoint_url: str, echo: Echo, stack: contextlib.ExitStack) -> None:
+        self.endpoint_url = endpoint_url
+        self._echo = echo
+        self._stack = stack
+        self._template = deployment.build()
+
+    @classmethod
+    @contextlib.contextmanager
+    def start(cls, *, auth: bool = True, echo: Echo = lambda _: None) -> Iterator[LocalStack]:
+        """Start the emulator and build the template. `auth`: the functions' roles are enforced. Raises EngineError."""
+        with contextlib.ExitStack() as stack:
+            echo("Starting the AWS emulator")
+            endpoint_url = stack.enter_context(emulator(auth=auth))
+            echo("Building the stack (sam build)")
+            yield cls(endpoint_url, echo, stack)
+
+    def client(self, service: str) -> Any:
+        """Return a boto3 client of the emulator; it acts as the account's administrator."""
+        return boto3.client(
+            service,  # type: ignore[call-overload]  # any service's name
+            endpoint_url=self.endpoint_url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
+            config=Config(max_pool_connections=64, read_timeout=60, retries={"max_attempts": 0}),
+        )
+
+    def deploy(
+        self,
+        *,
+        client_secret: str,
+        parameters: Callable[[str], Mapping[str, str]],
+        stage: str = LOCAL_STAGE,
+        port: int = 0,
+        app: Wsgi | None = None,
+    ) -> RunningStack:
+        """Deploy one stack and serve it until the emulator ends.
+
+        `parameters` takes the public URL (known once there is a port) and returns the template's parameters. Port 0
+        takes a free one. Raises EngineError.
+        """
+        try:
+            front = self._stack.enter_context(Front(port, app))
+        except (OSError, SystemExit):
+            raise EngineError(f"Port {port} is taken. Free it, or choose another: PORT={port + 1}") from None
+        given = {"PublicUrl": front.url, "Architecture": _architecture(), **parameters(front.url)}
+        self._echo("Deploying it into the emulator (sam deploy)")
+        deployed = deployment.deploy(
+            self._template,
+            name=f"finch-connect-{stage}",
+            stage=stage,
+            parameters=given,
+            endpoint_url=self.endpoint_url,
+            clients=self.client,
+        )
+        deployment.settle_in(deployed, client_secret, self.client)
+        routes = front.serve_api(self._template, DeployedFunctions(self.client("lambda"), deployed.resources))
+        self._echo("Checking that it works: functions, TTL, stream, one event delivered")
+        deployment.verify(deployed, self.client)
+        return RunningStack(front, deployed, self.client, routes)
+
+
+def _architecture() -> str:
+    return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"

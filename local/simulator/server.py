@@ -1,0 +1,182 @@
+"""The simulator as a server: one thread on 127.0.0.1, with a record of what was called and faults on demand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import struct
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from flask import Flask, jsonify, request
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+from local.simulator.api import api
+from local.simulator.faults import Fault, Faults
+from local.simulator.pages import pages
+from local.simulator.store import Clock, Store
+
+HUGE_BYTES = 5_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that came in; `status` None: the connection was broken instead of answered."""
+
+    method: str
+    path: str
+    status: int | None
+    request_id: str
+
+
+class Simulator(AbstractContextManager["Simulator"]):
+    """Finch for one application. `redirect_uris` may be added to while it runs."""
+
+    def __init__(
+        self,
+        *,
+        client_id: str = "simulated-client",
+        client_secret: str = "simulated-secret",  # noqa: S107  # the simulator's own
+        redirect_uris: Iterable[str] = (),
+        port: int = 0,
+        clock: Clock = time.time,
+    ) -> None:
+        self.client_id = client_id
+        self.client_secret = client_secret
+        self.redirect_uris = set(redirect_uris)
+        self.client_type = "sandbox"
+        self.session_echoes_state = True
+        self.store = Store(clock)
+        self.faults = Faults()
+        self.calls: list[Call] = []
+        self._server = make_server("127.0.0.1", port, self._wsgi, threaded=True, request_handler=_QuietHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name="finch-simulator", daemon=True)
+        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self._app = Flask(__name__)
+        self._app.config["SIMULATOR"] = self
+        self._app.register_blueprint(api)
+        self._app.register_blueprint(pages)
+        self._app.add_url_rule("/_simulator/faults", view_func=self._control_faults, methods=["POST", "DELETE"])
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def calls_to(self, path: str) -> list[Call]:
+        """Return the requests to one path so far."""
+        return [call for call in list(self.calls) if call.path == path]
+
+    def forget(self) -> None:
+        """Forget connections, tokens, calls and faults, as if it had just started."""
+        self.store = Store(self.store.clock)
+        self.calls.clear()
+        self.faults.clear()
+        self.client_type, self.session_echoes_state = "sandbox", True
+
+    def _control_faults(self) -> Any:
+        """POST a fault's fields as JSON to turn it on; DELETE turns all off. For a person with curl."""
+        if request.method == "DELETE":
+            self.faults.clear()
+            return jsonify({"faults": "off"})
+        try:
+            self.faults.add(Fault(**(request.get_json(silent=True) or {})))
+        except (TypeError, ValueError) as error:
+            names = [field.name for field in dataclasses.fields(Fault)]
+            return jsonify({"error": str(error), "fields": names}), 400
+        return jsonify({"faults": "on"})
+
+    def _wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path, request_id = environ["PATH_INFO"], str(uuid.uuid4())
+        fault = self.faults.take(path)
+        call = Call(environ["REQUEST_METHOD"], path, None, request_id)
+        if fault is not None and fault.kind == "reset_before":
+            self.calls.append(call)
+            return _reset(environ)
+        if fault is not None and fault.kind == "delay":
+            time.sleep(fault.seconds)
+
+        answered: dict[str, Any] = {}
+
+        def keep(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], None]:
+            answered["status"] = int(status.split(" ", 1)[0])
+            answered["headers"] = [header for header in headers if header[0].lower() != "content-length"]
+            return lambda _: None
+
+        instead = _instead(fault)
+        if instead is None or (fault is not None and fault.processed):
+            body: Iterable[bytes] = [b"".join(self._app(environ, keep))]
+        if instead is not None:
+            status, headers, content = instead
+            answered, body = {"status": status, "headers": headers}, [content]
+        if fault is not None and fault.kind == "reset_after":
+            self.calls.append(call)
+            return _reset(environ)
+        content = b"".join(body)
+        if fault is not None and fault.kind in {"bare", "answer"} and answered["status"] == 200:  # noqa: PLR2004  # OK
+            content = _changed(content, fault)
+        self.calls.append(dataclasses.replace(call, status=answered["status"]))
+        headers = [*answered["headers"], ("Finch-Request-Id", request_id), ("Content-Length", str(len(content)))]
+        start_response(f"{answered['status']} Simulated", headers)
+        return _drip(content, fault.seconds) if fault is not None and fault.kind == "drip" else [content]
+
+
+def _instead(fault: Fault | None) -> tuple[int, list[tuple[str, str]], bytes] | None:
+    """Return what a fault answers instead of Finch, or None."""
+    as_json, as_html = [("Content-Type", "application/json")], [("Content-Type", "text/html")]
+    match fault:
+        case Fault(kind="error"):
+            body = {"statusCode": fault.status, "status": fault.status, "code": fault.status, "name": fault.name}
+            body |= {"message": "A fault on demand"} | ({"finch_code": fault.finch_code} if fault.finch_code else {})
+            retry = [("Retry-After", str(fault.retry_after))] if fault.retry_after is not None else []
+            return fault.status, as_json + retry, json.dumps(body).encode()
+        case Fault(kind="html"):
+            return fault.status, as_html, b"<!doctype html><title>Bad Gateway</title>"
+        case Fault(kind="broken_json"):
+            return 200, as_json, b'{"access_token": "half an ans'
+        case Fault(kind="huge"):
+            return 200, as_json, b'{"access_token": "' + b"x" * HUGE_BYTES + b'"}'
+        case Fault(kind="redirect"):
+            return 307, [("Location", "http://127.0.0.1:9/elsewhere")], b""
+    return None
+
+
+def _changed(content: bytes, fault: Fault) -> bytes:
+    answer = json.loads(content)
+    if fault.kind == "bare":
+        return json.dumps({"access_token": answer["access_token"]}).encode()
+    return json.dumps({name: value for name, value in {**answer, **fault.answer}.items() if value is not None}).encode()
+
+
+def _drip(content: bytes, seconds: float) -> Iterator[bytes]:
+    for place in range(len(content)):
+        time.sleep(seconds)
+        yield content[place : place + 1]
+
+
+def _reset(environ: dict[str, Any]) -> Iterable[bytes]:
+    """Break the connection: a RST instead of an answer (SO_LINGER with no time)."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+    raise ConnectionAbortedError("broken on demand")
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Logs nothing: addresses hold codes and states, and broken connections are on demand."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # werkzeug's name
+        """Log nothing."""
