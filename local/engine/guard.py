@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 
-_GRACE_SECONDS = 5.0
+_GRACE_SECONDS = 1.0
 
 
 def main(command: list[str]) -> int:

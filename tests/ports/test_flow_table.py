@@ -262,8 +262,6 @@ def test_a_provider_that_finch_did_not_name_is_left_out(table: ConnectionTable) 
 
 def test_a_table_that_is_not_there_is_said_without_aws_words(aws: None) -> None:
     """AWS's messages may quote what was sent, so only its code goes on."""
-    import boto3
-
     table = DynamoFlowTable(boto3.client("dynamodb"), "no-such-table")
     with pytest.raises(ServiceUnavailableError) as caught:
         table.claim(FLOW.flow_id, state_hash="secret-hash", code_hash=None, now=1)

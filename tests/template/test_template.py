@@ -21,6 +21,7 @@ TEMPLATE = load_template()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]
 TEXT = (ROOT / "template.yaml").read_text()
 FUNCTIONS = {name: body for name, body in RESOURCES.items() if body["Type"] == "AWS::Serverless::Function"}
+LINK_KEY, CLIENT_CREDENTIALS = {"Fn::GetAtt": ["LinkKey", "Id"]}, {"Fn::GetAtt": ["ClientCredentials", "Id"]}
 ROLES = {name: body for name, body in RESOURCES.items() if body["Type"] == "AWS::IAM::Role"}
 
 
@@ -127,7 +128,7 @@ def test_nobody_but_a_consumer_may_read_tokens() -> None:
                 resources = (
                     statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
                 )
-                assert all(resource in ({"Ref": "LinkKey"}, {"Ref": "ClientCredentials"}) for resource in resources)
+                assert all(resource in (LINK_KEY, CLIENT_CREDENTIALS) for resource in resources)
     assert not any(action.startswith("secretsmanager") for action in actions("RelayRole"))
     assert "secretsmanager:GetSecretValue" not in actions("SweeperRole")
 
@@ -136,7 +137,7 @@ def test_connect_reads_the_client_credentials_in_session_mode_only() -> None:
     """In the static form it has no use for them."""
     (policy,) = RESOURCES["ConnectRole"]["Properties"]["Policies"]
     conditional = [entry["Fn::If"] for entry in policy["PolicyDocument"]["Statement"] if "Fn::If" in entry]
-    assert [entry[0] for entry in conditional if entry[1]["Resource"] == {"Ref": "ClientCredentials"}] == [
+    assert [entry[0] for entry in conditional if entry[1]["Resource"] == CLIENT_CREDENTIALS] == [
         "IsSessionMode"
     ]
 

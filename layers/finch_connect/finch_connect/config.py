@@ -19,7 +19,7 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the template's parameters say. No secret is in it: those are read from Secrets Manager by name.
+    """What the template's parameters say. No secret is in it: those are read from Secrets Manager, by ARN.
 
     Lifetimes are whole seconds. URLs have no trailing slash. `public_url` is None when API Gateway's own address is
     used. `kms_key_id` is None for the AWS managed key.
@@ -28,6 +28,8 @@ class Config:
     stage: str
     table_name: str
     bus_name: str
+    link_key_secret_arn: str
+    client_credentials_secret_arn: str
     finch_client_id: str
     finch_api_url: str
     finch_connect_url: str
@@ -69,6 +71,8 @@ def read(environment: Mapping[str, str]) -> Config:
         stage=reader.text("STAGE", _matches(r"[a-z][a-z0-9-]{0,15}")),
         table_name=reader.text("TABLE_NAME"),
         bus_name=reader.text("BUS_NAME"),
+        link_key_secret_arn=reader.text("LINK_KEY_SECRET_ARN"),
+        client_credentials_secret_arn=reader.text("CLIENT_CREDENTIALS_SECRET_ARN"),
         finch_client_id=reader.text("FINCH_CLIENT_ID"),
         finch_api_url=reader.text("FINCH_API_URL", _is_base_url),
         finch_connect_url=reader.text("FINCH_CONNECT_URL", _is_base_url),

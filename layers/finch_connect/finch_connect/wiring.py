@@ -96,11 +96,11 @@ def _fallback(config: Config) -> ParameterFallback:
 
 
 def _link_keys(client: Any, config: Config) -> SecretsManagerLinkKeys:
-    return SecretsManagerLinkKeys(client, f"{config.secrets_prefix}/config/link-key", time.monotonic)
+    return SecretsManagerLinkKeys(client, config.link_key_secret_arn, time.monotonic)
 
 
 def _client_secrets(client: Any, config: Config) -> SecretsManagerClientSecrets:
-    return SecretsManagerClientSecrets(client, f"{config.secrets_prefix}/config/client-credentials", time.monotonic)
+    return SecretsManagerClientSecrets(client, config.client_credentials_secret_arn, time.monotonic)
 
 
 def _now() -> datetime:

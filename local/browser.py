@@ -1,0 +1,86 @@
+"""A browser for scripts: keeps cookies as browsers do, follows nothing by itself, shows what it got.
+
+Plain HTTP clients do not send Secure cookies to http://localhost, as browsers do; so the cookies are kept here:
+by host name (ports are ignored, RFC 6265 section 8.5), with Max-Age.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from urllib.parse import urljoin, urlsplit
+
+import requests
+
+_TIMEOUT_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer. `location` is absolute; `set_cookies` are the Set-Cookie headers as they came."""
+
+    url: str
+    status: int
+    headers: Mapping[str, str]
+    location: str | None
+    text: str
+    set_cookies: tuple[str, ...]
+
+
+class Browser:
+    """One person's browser. `clock` returns epoch seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._cookies: dict[str, dict[str, tuple[str, float | None]]] = {}
+
+    def get(self, url: str, headers: Mapping[str, str] | None = None, *, follow: bool = False) -> Page:
+        """Ask for an address; `follow` goes after its redirects."""
+        page = self._send("GET", url, headers or {}, None)
+        while follow and page.location is not None:
+            page = self._send("GET", page.location, headers or {}, None)
+        return page
+
+    def post(self, url: str, data: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Page:
+        """Send a form."""
+        return self._send("POST", url, headers or {}, data)
+
+    def request(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> Page:
+        """Send any other request."""
+        return self._send(method, url, headers or {}, None)
+
+    def cookies(self, url: str) -> dict[str, str]:
+        """Return the live cookies that would go to this address."""
+        kept, now = self._cookies.get(urlsplit(url).hostname or "", {}), self._clock()
+        return {name: value for name, (value, ends) in kept.items() if ends is None or ends > now}
+
+    def set_cookie(self, url: str, name: str, value: str) -> None:
+        """Put a cookie in, as somebody who tampers would."""
+        self._cookies.setdefault(urlsplit(url).hostname or "", {})[name] = (value, None)
+
+    def forget_cookies(self) -> None:
+        """Become another browser."""
+        self._cookies.clear()
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str], data: Mapping[str, str] | None) -> Page:
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies(url).items())
+        sent = {**headers, **({"Cookie": cookie} if cookie else {})}
+        with requests.Session() as session:
+            session.trust_env = False
+            answer = session.request(
+                method, url, headers=sent, data=data, allow_redirects=False, timeout=_TIMEOUT_SECONDS
+            )
+        set_cookies = tuple(answer.raw.headers.getlist("Set-Cookie"))
+        self._keep(url, set_cookies)
+        location = answer.headers.get("Location")
+        absolute = urljoin(url, location) if location is not None else None
+        return Page(url, answer.status_code, answer.headers, absolute, answer.text, set_cookies)
+
+    def _keep(self, url: str, set_cookies: tuple[str, ...]) -> None:
+        kept = self._cookies.setdefault(urlsplit(url).hostname or "", {})
+        for line in set_cookies:
+            for name, morsel in SimpleCookie(line).items():
+                ends = self._clock() + float(morsel["max-age"]) if morsel["max-age"] else None
+                kept[name] = (morsel.value, ends)

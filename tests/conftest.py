@@ -1,0 +1,233 @@
+"""One emulator and one deployment of each form, shared by every test that needs the real stack."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import jwt
+import pytest
+from finch_connect.adapters.items import flow_of
+from finch_connect.model import Flow
+from finch_connect.states import flow_id_of
+
+from local.browser import Browser, Page
+from local.engine import LocalStack, RunningStack
+from local.simulator import Simulator
+from local.simulator.person import approve, deny
+from tests.contracts import validate_event
+
+CLIENT_ID, CLIENT_SECRET = "client-e2e", "secret-e2e-6d1f"
+PATIENCE_SECONDS = 20.0
+
+
+@pytest.fixture(scope="session")
+def local_stack() -> Iterator[LocalStack]:
+    """The emulator with the built template; the functions' roles are enforced."""
+    with LocalStack.start(auth=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def finch_server() -> Iterator[Simulator]:
+    """The simulated Finch."""
+    with Simulator(client_id=CLIENT_ID, client_secret=CLIENT_SECRET) as finch:
+        yield finch
+
+
+@pytest.fixture
+def finch(finch_server: Simulator) -> Simulator:
+    """The simulated Finch, as if it had just started."""
+    finch_server.forget()
+    finch_server.client_secret = CLIENT_SECRET
+    return finch_server
+
+
+def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) -> RunningStack:
+    stack = local_stack.deploy(
+        stage=stage,
+        client_secret=CLIENT_SECRET,
+        parameters=lambda url: {
+            "FinchClientId": CLIENT_ID,
+            "FinchApiUrl": finch.url,
+            "FinchConnectUrl": finch.url,
+            "ConnectMode": mode,
+            "AllowedProducts": "company directory individual",
+            "AllowedReturnUrls": f"{url}/connected",
+        },
+    )
+    finch.redirect_uris.add(f"{stack.public_url}/callback")
+    return stack
+
+
+@pytest.fixture(scope="session")
+def static_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
+    """A deployment in the static form."""
+    return _deployed(local_stack, finch_server, "local", "static")
+
+
+@pytest.fixture(scope="session")
+def session_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
+    """A deployment in the session form, of the same build, in the same emulator."""
+    return _deployed(local_stack, finch_server, "session", "session")
+
+
+@pytest.fixture(params=["static", "session"])
+def stack(request: pytest.FixtureRequest) -> RunningStack:
+    """Both forms of the redirect, one after the other."""
+    running: RunningStack = request.getfixturevalue(f"{request.param}_stack")
+    return running
+
+
+@dataclass
+class Customer:
+    """One customer with one link and one browser; each test has customers of its own."""
+
+    stack: RunningStack
+    finch: Simulator
+    customer_id: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:8]}")
+    link_id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    browser: Browser = field(default_factory=Browser)
+    claims: dict[str, Any] = field(default_factory=dict)
+    provider: str = "gusto"
+    username: str = "smallco"
+
+    @property
+    def flow_id(self) -> str:
+        """The link's one flow."""
+        return flow_id_of(self.customer_id, self.link_id)
+
+    def link(self, **claims: Any) -> str:
+        """Return the link's address, signed as a team's backend signs it."""
+        kid, key = self.stack.link_key()
+        now = int(time.time())
+        content: dict[str, Any] = {
+            "aud": "finch-connect",
+            "sub": self.customer_id,
+            "jti": self.link_id,
+            "iat": now,
+            "exp": now + 600,
+            "customer_name": "Acme Inc",
+            "return_url": f"{self.stack.public_url}/connected",
+            "nonce": "nonce-1",
+            "metadata": {"plan": "gold"},
+            **self.claims,
+            **claims,
+        }
+        present = {name: value for name, value in content.items() if value is not None}
+        signed = jwt.encode(present, key, algorithm="HS256", headers={"kid": kid})
+        return f"{self.stack.public_url}/connect?link={signed}"
+
+    def start(self, **claims: Any) -> str:
+        """Open the link; return where it leads at Finch."""
+        page = self.browser.get(self.link(**claims))
+        assert page.status == 303, page.text
+        assert page.location is not None
+        return page.location
+
+    def approved(self, **claims: Any) -> str:
+        """Open the link and approve at Finch; return the callback's address, not yet opened."""
+        return self.approve(self.start(**claims))
+
+    def approve(self, authorize_url: str) -> str:
+        """Approve at Finch; return the callback's address."""
+        return approve(Browser(), authorize_url, username=self.username, provider=self.provider)
+
+    def denied(self) -> str:
+        """Open the link and say no at Finch; return the callback's address."""
+        return deny(Browser(), self.start())
+
+    def come_back(self, callback: str, **headers: str) -> Page:
+        """Open the callback's address."""
+        return self.browser.get(callback, headers)
+
+    def connect(self) -> dict[str, Any]:
+        """Do it all; return the receipt's claims."""
+        return self.receipt(self.come_back(self.approved()))
+
+    def receipt(self, page: Page) -> dict[str, Any]:
+        """Read the receipt of a redirect, as a team's backend does."""
+        assert page.status == 303, page.text
+        assert page.location is not None
+        kid, key = self.stack.link_key()
+        receipt = page.location.partition("finch_receipt=")[2]
+        assert jwt.get_unverified_header(receipt) == {"alg": "HS256", "typ": "finch-receipt+jwt", "kid": kid}
+        claims: dict[str, Any] = jwt.decode(
+            receipt, key, algorithms=["HS256"], audience="finch-receipt", issuer=self.stack.public_url
+        )
+        return claims
+
+    def row(self) -> Flow | None:
+        """Read the flow's row."""
+        key = {"id": {"S": f"flow#{self.flow_id}"}}
+        table = self.stack.outputs["TableName"]
+        item = self.stack.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
+        return flow_of(item) if item else None
+
+    def status(self) -> str:
+        """Return the row's status."""
+        row = self.row()
+        return row.status.value if row else "none"
+
+
+class Inbox:
+    """The consumer's queue, read by all tests together; each event is checked against its contract."""
+
+    def __init__(self, stack: RunningStack) -> None:
+        self._stack = stack
+        self._events: list[dict[str, Any]] = []
+
+    def of(self, customer: Customer) -> list[dict[str, Any]]:
+        """Return the events of this customer's flow that have arrived."""
+        for event in self._stack.received():
+            validate_event(event)
+            self._events.append(event)
+        return [event for event in self._events if event["detail"]["flow_id"] == customer.flow_id]
+
+    def wait_for(self, customer: Customer, number: int = 1) -> list[dict[str, Any]]:
+        """Wait until that many events of the customer's flow are there, and return them."""
+        patience = time.monotonic() + PATIENCE_SECONDS
+        while len(events := self.of(customer)) < number:
+            assert time.monotonic() < patience, f"{len(events)} of {number} events: {events}"
+            time.sleep(0.1)
+        return events
+
+
+_inboxes: dict[str, Inbox] = {}
+
+
+@pytest.fixture
+def inbox(stack: RunningStack) -> Inbox:
+    """The consumer's queue of the stack."""
+    return _inboxes.setdefault(stack.queue_url, Inbox(stack))
+
+
+@pytest.fixture
+def a_customer(stack: RunningStack, finch: Simulator) -> Callable[..., Customer]:
+    """Make customers of the stack."""
+    return lambda **facts: Customer(stack, finch, **facts)
+
+
+@pytest.fixture
+def customer(a_customer: Callable[..., Customer]) -> Customer:
+    """One customer."""
+    return a_customer()
+
+
+def secret_versions(stack: RunningStack, arn_or_name: str) -> int:
+    """Return how many versions a secret has; 0 when there is none."""
+    client = stack.client("secretsmanager")
+    try:
+        return len(client.list_secret_version_ids(SecretId=arn_or_name, IncludeDeprecated=True)["Versions"])
+    except client.exceptions.ResourceNotFoundException:
+        return 0
+
+
+def secret_content(stack: RunningStack, arn_or_name: str) -> dict[str, Any]:
+    """Read a secret, as a consumer does."""
+    content = stack.client("secretsmanager").get_secret_value(SecretId=arn_or_name)["SecretString"]
+    return dict(json.loads(content))

@@ -1,0 +1,1 @@
+"""Everything a user can see, over HTTP, against the deployed template."""
