@@ -11,10 +11,10 @@ from typing import Any
 
 import jwt
 import pytest
+
 from finch_connect.adapters.items import flow_of
 from finch_connect.model import Flow
 from finch_connect.states import flow_id_of
-
 from local.browser import Browser, Page
 from local.engine import LocalStack, RunningStack
 from local.simulator import Simulator

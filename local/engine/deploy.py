@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from finch_connect.adapters.items import flow_key, item_of
 from finch_connect.model import ConnectMode, Flow, Status
 from finch_connect.states import flow_id_of
 from local.engine.emulator import REGION, ROOT, EngineError
+from local.settings import tool_environment
 
 type Clients = Callable[[str], Any]
 """Returns a boto3 client of the emulator for a service's name."""
@@ -100,7 +100,7 @@ def deploy(
         stage=stage,
         outputs=outputs,
         resources={resource["LogicalResourceId"]: resource["PhysicalResourceId"] for resource in resources},
-        queue_url=_consumer_queue(outputs["BusName"], clients),
+        queue_url=consumer_queue(outputs["BusName"], "consumer", clients),
     )
 
 
@@ -165,16 +165,16 @@ def _deliver_one_event(deployed: Deployed, clients: Clients) -> None:
     )
 
 
-def _consumer_queue(bus: str, clients: Clients) -> str:
-    """Subscribe a queue to every event of the bus: the team's consumer. Returns its URL."""
+def consumer_queue(bus: str, name: str, clients: Clients) -> str:
+    """Subscribe a queue to every event of the bus: a consumer of the team's. Returns its URL."""
     sqs, events = clients("sqs"), clients("events")
-    url = str(sqs.create_queue(QueueName=f"{bus}-consumer")["QueueUrl"])
+    url = str(sqs.create_queue(QueueName=f"{bus}-{name}")["QueueUrl"])
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     allowed = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
     policy = {"Version": "2012-10-17", "Statement": [{**allowed, "Resource": arn}]}
     sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
-    events.put_rule(Name="consumer", EventBusName=bus, EventPattern=json.dumps({"source": ["finch.connect"]}))
-    events.put_targets(Rule="consumer", EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
+    events.put_rule(Name=name, EventBusName=bus, EventPattern=json.dumps({"source": ["finch.connect"]}))
+    events.put_targets(Rule=name, EventBusName=bus, Targets=[{"Id": "queue", "Arn": arn}])
     return url
 
 
@@ -187,9 +187,7 @@ def _sam(arguments: list[str], step: str, endpoint_url: str | None = None) -> No
     """Run SAM CLI from this very environment, with an AWS account that only the emulator knows."""
     bin_folder = Path(sys.executable).parent
     with tempfile.TemporaryDirectory(prefix="finch-connect-sam-") as scratch:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-        environment |= {
-            "PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
+        environment = tool_environment() | {
             "AWS_ACCESS_KEY_ID": "test",
             "AWS_SECRET_ACCESS_KEY": "test",
             "AWS_DEFAULT_REGION": REGION,

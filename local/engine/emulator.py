@@ -32,8 +32,7 @@ def emulator(*, auth: bool) -> Iterator[str]:
 
     Its environment is made here from nothing, because all of it leaks into the functions it runs.
     """
-    python = Path(os.environ.get("EMULATOR_PYTHON", _PYTHON))
-    if not python.exists():
+    if not _PYTHON.exists():
         raise EngineError("The emulator is not installed. Run `make setup`.")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
@@ -53,7 +52,7 @@ def emulator(*, auth: bool) -> Iterator[str]:
         log = Path(scratch) / "ministack.log"
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  # our own arguments
-                [sys.executable, str(ROOT / "local/engine/guard.py"), str(python), "-m", "ministack"],
+                [sys.executable, str(ROOT / "local/engine/guard.py"), str(_PYTHON), "-m", "ministack"],
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import platform
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +16,7 @@ from local.engine import deploy as deployment
 from local.engine.deploy import Deployed
 from local.engine.emulator import REGION, EngineError, emulator
 from local.engine.front import DeployedFunctions, Front, Wsgi
+from local.settings import architecture
 
 LOCAL_STAGE = "local"
 
@@ -78,6 +78,10 @@ class RunningStack:
                 lines += [event["message"] for page in pages for event in page["events"]]
         return lines
 
+    def subscribe(self, name: str) -> str:
+        """Put another consumer's queue behind the bus; return its URL."""
+        return deployment.consumer_queue(self.outputs["BusName"], name, self.client)
+
     def received(self) -> list[dict[str, Any]]:
         """Take every event that is on the consumer's queue now."""
         sqs, events = self.client("sqs"), []
@@ -136,7 +140,7 @@ class LocalStack:
             front = self._stack.enter_context(Front(port, app))
         except (OSError, SystemExit):
             raise EngineError(f"Port {port} is taken. Free it, or choose another: PORT={port + 1}") from None
-        given = {"PublicUrl": front.url, "Architecture": _architecture(), **parameters(front.url)}
+        given = {"PublicUrl": front.url, "Architecture": architecture(), **parameters(front.url)}
         self._echo("Deploying it into the emulator (sam deploy)")
         deployed = deployment.deploy(
             self._template,
@@ -151,7 +155,3 @@ class LocalStack:
         self._echo("Checking that it works: functions, TTL, stream, one event delivered")
         deployment.verify(deployed, self.client)
         return RunningStack(front, deployed, self.client, routes)
-
-
-def _architecture() -> str:
-    return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"

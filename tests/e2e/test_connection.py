@@ -78,7 +78,10 @@ def test_a_person_who_says_no_is_taken_at_their_word(customer: Customer, inbox: 
     assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Denied", "access_denied")
     assert finch.calls_to("/auth/token") == []
     assert customer.connect()["status"] == "connected"
-    assert [told["detail-type"] for told in inbox.wait_for(customer, 2)] == ["Connection Denied", "Connection Established"]
+    assert [told["detail-type"] for told in inbox.wait_for(customer, 2)] == [
+        "Connection Denied",
+        "Connection Established",
+    ]
 
 
 def test_an_expired_state_is_refused(customer: Customer, finch: Simulator) -> None:

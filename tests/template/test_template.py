@@ -137,9 +137,7 @@ def test_connect_reads_the_client_credentials_in_session_mode_only() -> None:
     """In the static form it has no use for them."""
     (policy,) = RESOURCES["ConnectRole"]["Properties"]["Policies"]
     conditional = [entry["Fn::If"] for entry in policy["PolicyDocument"]["Statement"] if "Fn::If" in entry]
-    assert [entry[0] for entry in conditional if entry[1]["Resource"] == CLIENT_CREDENTIALS] == [
-        "IsSessionMode"
-    ]
+    assert [entry[0] for entry in conditional if entry[1]["Resource"] == CLIENT_CREDENTIALS] == ["IsSessionMode"]
 
 
 def test_only_relay_and_sweeper_publish() -> None:

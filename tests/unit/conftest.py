@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "TABLE_NAME": "flows",
     "BUS_NAME": "finch-connect-dev",
     "LINK_KEY_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/dev/config/link-key-AbCdEf",
-    "CLIENT_CREDENTIALS_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/dev/config/c-AbCdEf",
+    "CLIENT_CREDENTIALS_SECRET_ARN": "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/dev/config/c-AbCdE",
     "FINCH_CLIENT_ID": "client-1",
     "FINCH_API_URL": "https://api.example.com",
     "FINCH_CONNECT_URL": "https://connect.example.com",

@@ -1,0 +1,15 @@
+// Sign a link with Node alone.
+//
+//   FINCH_LINK_KID=1 FINCH_LINK_KEY=… CONNECT_URL=https://…/connect node sign_link.mjs CUSTOMER [RETURN_URL]
+
+import { createHmac, randomUUID } from "node:crypto";
+
+const { FINCH_LINK_KID, FINCH_LINK_KEY, CONNECT_URL } = process.env;
+const [customer, returnUrl] = process.argv.slice(2);
+const part = (content) => Buffer.from(JSON.stringify(content)).toString("base64url");
+
+const now = Math.floor(Date.now() / 1000);
+const claims = { aud: "finch-connect", sub: customer, jti: randomUUID(), iat: now, exp: now + 600, return_url: returnUrl };
+const signed = `${part({ alg: "HS256", typ: "JWT", kid: FINCH_LINK_KID })}.${part(claims)}`;
+const mac = createHmac("sha256", FINCH_LINK_KEY).update(signed).digest("base64url");
+console.log(`${CONNECT_URL}?link=${signed}.${mac}`);

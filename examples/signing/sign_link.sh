@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Sign a link with openssl. Customer and return URL must be plain JSON text (no quotes, no backslashes).
+#
+#   FINCH_LINK_KID=1 FINCH_LINK_KEY=… CONNECT_URL=https://…/connect ./sign_link.sh CUSTOMER [RETURN_URL]
+set -euo pipefail
+
+base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
+
+now=$(date +%s)
+return_url=${2:+,\"return_url\":\"$2\"}
+header="{\"alg\":\"HS256\",\"typ\":\"JWT\",\"kid\":\"$FINCH_LINK_KID\"}"
+claims="{\"aud\":\"finch-connect\",\"sub\":\"$1\",\"jti\":\"$(openssl rand -hex 16)\",\"iat\":$now,\"exp\":$((now + 600))$return_url}"
+signed="$(printf %s "$header" | base64url).$(printf %s "$claims" | base64url)"
+# openssl takes the key as an argument, which other users of this machine may see: for trying out, not for production.
+key=$(printf %s "$FINCH_LINK_KEY" | od -An -tx1 -v | tr -d ' \n')
+mac=$(printf %s "$signed" | openssl dgst -sha256 -mac HMAC -macopt "hexkey:$key" -binary | base64url)
+echo "$CONNECT_URL?link=$signed.$mac"

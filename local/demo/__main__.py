@@ -1,0 +1,225 @@
+"""`make demo`: the stack on this machine, one connection made by itself and told step by step, then yours to try.
+
+PORT chooses another port than 3000; DEMO_ONCE=1 ends after the one connection. With FINCH_CLIENT_ID and
+FINCH_CLIENT_SECRET in the environment it is the real Finch sandbox, and you make the connection yourself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import jwt
+
+from local.browser import Browser
+from local.demo.app import CUSTOMERS, create_app
+from local.demo.inbox import Inbox
+from local.engine import LocalStack, RunningStack
+from local.engine.emulator import EngineError
+from local.links import ReceiptError, sign_link, verify_receipt
+from local.settings import DemoSettings, SettingsError, demo_settings
+from local.simulator import Simulator
+from local.simulator.person import approve
+
+EVENT_SECONDS = 30.0
+BY_HAND_SECONDS = 600.0
+PRODUCTS = "company directory individual employment payment pay_statement"
+_SECRET_PARAMETERS = frozenset({"state", "code", "link", "finch_receipt", "session"})
+
+
+class Terminal:
+    """Talks to a person: steps with their time, facts in columns, colours where they can be seen."""
+
+    def __init__(self) -> None:
+        self._began = time.monotonic()
+        self._bold, self._dim, self._plain = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
+
+    def step(self, what: str) -> None:
+        """Say what is being done now."""
+        elapsed = time.monotonic() - self._began
+        print(f"{self._dim}{elapsed:6.1f} s{self._plain}  {what}", flush=True)
+
+    def title(self, what: str) -> None:
+        """Begin a part."""
+        print(f"\n{self._bold}{what}{self._plain}", flush=True)
+
+    def facts(self, facts: Mapping[str, object]) -> None:
+        """Show names and values in columns."""
+        width = max(map(len, facts), default=0)
+        for name, value in facts.items():
+            print(f"   {name:<{width}}  {value}", flush=True)
+
+
+def run(settings: DemoSettings, terminal: Terminal) -> int:
+    """Run the demo; return the exit code. Raises EngineError."""
+    with contextlib.ExitStack() as cleanup:
+        terminal.title("Starting the stack on this machine")
+        finch = None if settings.real else cleanup.enter_context(Simulator())
+        local = cleanup.enter_context(LocalStack.start(auth=True, echo=terminal.step))
+        stack = local.deploy(
+            client_secret=settings.real[1] if settings.real else _simulated(finch).client_secret,
+            parameters=lambda url: _parameters(url, settings, finch),
+            port=settings.port,
+        )
+        inbox = cleanup.enter_context(Inbox(stack.client("sqs"), stack.queue_url))
+        stack.front.serve_app(_app(stack, inbox))
+        terminal.step("Up")
+        if finch is not None:
+            finch.redirect_uris.add(f"{stack.public_url}/callback")
+            made = _connect_by_itself(stack, inbox, terminal)
+        else:
+            made = _connect_by_hand(stack, inbox, terminal, wait=settings.once)
+        if settings.once:
+            return 0 if made else 1
+        terminal.title(f"Now you: open {stack.public_url}/")
+        print("   Log in at the provider with smallco / letmein. Ctrl-C ends everything.\n", flush=True)
+        threading.Event().wait()
+    return 0
+
+
+def _parameters(url: str, settings: DemoSettings, finch: Simulator | None) -> Mapping[str, str]:
+    given = {"AllowedProducts": PRODUCTS, "AllowedReturnUrls": f"{url}/connected"}
+    if settings.real:
+        return {**given, "FinchClientId": settings.real[0], "AllowedProducts": "company directory"}
+    simulated = _simulated(finch)
+    urls = {"FinchApiUrl": simulated.url, "FinchConnectUrl": simulated.url}
+    return {**given, **urls, "FinchClientId": simulated.client_id}
+
+
+def _simulated(finch: Simulator | None) -> Simulator:
+    if finch is None:
+        raise EngineError("There is no simulated Finch in this demo.")
+    return finch
+
+
+def _app(stack: RunningStack, inbox: Inbox) -> Any:
+    kid, key = stack.link_key()
+
+    def sign(customer_id: str, customer_name: str, nonce: str) -> str:
+        return sign_link(
+            connect_url=f"{stack.public_url}/connect",
+            kid=kid,
+            key=key,
+            customer_id=customer_id,
+            customer_name=customer_name,
+            return_url=f"{stack.public_url}/connected",
+            sandbox="true",
+            nonce=nonce,
+        )
+
+    def verify(receipt: str, customer_id: str, nonce: str) -> Mapping[str, Any]:
+        return verify_receipt(receipt, key=key, issuer=stack.public_url, customer_id=customer_id, nonce=nonce)
+
+    return create_app(sign=sign, verify=verify, events=inbox.events)
+
+
+def _connect_by_itself(stack: RunningStack, inbox: Inbox, terminal: Terminal) -> bool:
+    """Play team, person and consumer once over HTTP; tell each step without a secret. Return whether it worked."""
+    kid, key = stack.link_key()
+    customer = next(iter(CUSTOMERS))
+    browser, person = Browser(), Browser()
+    terminal.title("1. The team signs a link for its customer")
+    url = f"{stack.public_url}/connect"
+    where = f"{stack.public_url}/connected"
+    link = sign_link(
+        connect_url=url, kid=kid, key=key, customer_id=customer, customer_name=CUSTOMERS[customer], return_url=where
+    )
+    signed = jwt.decode(dict(parse_qsl(urlsplit(link).query))["link"], options={"verify_signature": False})
+    terminal.facts({"link": f"{url}?link=***", **{f"  {name}": value for name, value in signed.items()}})
+
+    terminal.title("2. The browser opens it and is sent to Finch")
+    sent = browser.get(link)
+    if sent.location is None:
+        return _gave_up(f"the link was answered with {sent.status}", stack, "ConnectFunction")
+    terminal.facts(_shown(sent.location))
+
+    terminal.title("3. The person agrees, chooses a provider and logs in; Finch sends the browser back")
+    callback = approve(person, sent.location)
+    terminal.facts(_shown(callback))
+
+    terminal.title("4. The callback claims the state, exchanges the code, stores the token")
+    back = browser.get(callback)
+    if back.location is None:
+        return _gave_up(f"the callback was answered with {back.status}", stack, "CallbackFunction")
+    try:
+        receipt = verify_receipt(
+            dict(parse_qsl(urlsplit(back.location).query)).get("finch_receipt", ""),
+            key=key,
+            issuer=stack.public_url,
+            customer_id=customer,
+        )
+    except ReceiptError as error:
+        return _gave_up(f"the receipt is {error}", stack, "CallbackFunction")
+    terminal.facts({**_shown(back.location), "receipt says": receipt["status"]})
+
+    terminal.title("5. The team's queue has the event")
+    event = inbox.wait_for(str(receipt["flow_id"]), EVENT_SECONDS)
+    if event is None:
+        return _gave_up(f"no event came within {EVENT_SECONDS:.0f} s", stack, "RelayFunction")
+    _show_event(event)
+
+    terminal.title("6. The token is in the vault, and nowhere else")
+    secrets = stack.client("secretsmanager")
+    described = secrets.describe_secret(SecretId=event["detail"]["secret_arn"])
+    version = next(version for version, stages in described["VersionIdsToStages"].items() if "AWSCURRENT" in stages)
+    terminal.facts({"secret": described["Name"], "version": version})
+    return bool(receipt["status"] == "connected")
+
+
+def _connect_by_hand(stack: RunningStack, inbox: Inbox, terminal: Terminal, *, wait: bool) -> bool:
+    """Say how to connect through the real Finch sandbox; wait for it if asked to."""
+    terminal.title("The real Finch sandbox: this connection is yours to make")
+    steps = {
+        "1.": f"In Finch's dashboard add the redirect URI {stack.public_url}/callback",
+        "2.": f"Open {stack.public_url}/ and press 'Connect your payroll'",
+        "3.": "Choose any provider and log in with smallco / letmein",
+    }
+    terminal.facts(steps)
+    if not wait:
+        return True
+    event = inbox.wait_for(None, BY_HAND_SECONDS)
+    if event is None:
+        print(f"\nNo connection came within {BY_HAND_SECONDS / 60:.0f} minutes.", file=sys.stderr)
+        return False
+    _show_event(event)
+    return event["detail-type"] in {"Connection Established", "Connection Reauthorized"}
+
+
+def _shown(url: str) -> dict[str, object]:
+    """Return an address's parts for showing; what is secret in it is ***."""
+    split = urlsplit(url)
+    parameters = {f"  {name}": "***" if name in _SECRET_PARAMETERS else value for name, value in parse_qsl(split.query)}
+    return {"address": f"{split.scheme}://{split.netloc}{split.path}", **parameters}
+
+
+def _show_event(event: Mapping[str, Any]) -> None:
+    wanted = {name: event[name] for name in ("detail-type", "source", "time", "detail")}
+    print("   " + json.dumps(wanted, indent=2).replace("\n", "\n   "), flush=True)
+
+
+def _gave_up(why: str, stack: RunningStack, function: str) -> bool:
+    print(f"\nThe connection was not made: {why}. {function} says:", file=sys.stderr)
+    print("\n".join(stack.logs(function)[-12:]), file=sys.stderr)
+    return False
+
+
+def main() -> int:
+    """Run until the end or Ctrl-C; return the exit code."""
+    try:
+        return run(demo_settings(), Terminal())
+    except (EngineError, SettingsError) as error:
+        print(f"\n{error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nStopped; nothing is left running.")
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

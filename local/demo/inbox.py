@@ -1,0 +1,62 @@
+"""The team's consumer: reads the queue behind the bus and keeps what it heard of each connection."""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import Any, Self
+
+_WAIT_SECONDS = 1
+_REST_SECONDS = 0.3
+
+
+class Inbox(AbstractContextManager["Inbox"]):
+    """Polls an SQS queue in a thread until it is left. Events come at least once, so `event_id` tells them apart."""
+
+    def __init__(self, sqs: Any, queue_url: str) -> None:
+        self._sqs = sqs
+        self._queue_url = queue_url
+        self._events: dict[str, dict[str, Any]] = {}
+        self._changed = threading.Condition()
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="inbox", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return all events so far, the newest first."""
+        with self._changed:
+            return list(reversed(self._events.values()))
+
+    def wait_for(self, flow_id: str | None, seconds: float) -> dict[str, Any] | None:
+        """Wait for an event of a flow (None: of any), at most so long; None when there was none."""
+
+        def found() -> dict[str, Any] | None:
+            matching = (event for event in self._events.values() if flow_id in {None, event["detail"]["flow_id"]})
+            return next(matching, None)
+
+        with self._changed:
+            self._changed.wait_for(lambda: found() is not None, timeout=seconds)
+            return found()
+
+    def _poll(self) -> None:
+        while not self._stop.wait(_REST_SECONDS):
+            answer = self._sqs.receive_message(
+                QueueUrl=self._queue_url, WaitTimeSeconds=_WAIT_SECONDS, MaxNumberOfMessages=10
+            )
+            for message in answer.get("Messages", []):
+                event = json.loads(message["Body"])
+                with self._changed:
+                    self._events[event["detail"]["event_id"]] = event
+                    self._changed.notify_all()
+                self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])

@@ -1,0 +1,51 @@
+"""What the environment says to the laptop's tools: the one place under `local/` that reads it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+DEFAULT_PORT = 3000
+_LAST_PORT = 65535
+
+
+class SettingsError(Exception):
+    """The environment asks for something that cannot be; the text says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoSettings:
+    """For `make demo`. `real`: (client id, client secret) of an application in the real Finch sandbox."""
+
+    port: int
+    once: bool
+    real: tuple[str, str] | None
+
+
+def demo_settings(environment: Mapping[str, str] = os.environ) -> DemoSettings:
+    """Read PORT, DEMO_ONCE, FINCH_CLIENT_ID and FINCH_CLIENT_SECRET. Raises SettingsError."""
+    port = environment.get("PORT", str(DEFAULT_PORT))
+    if not port.isdigit() or not 0 < int(port) <= _LAST_PORT:
+        raise SettingsError(f"PORT={port} is no port; choose a number between 1 and {_LAST_PORT}.")
+    pair = environment.get("FINCH_CLIENT_ID", ""), environment.get("FINCH_CLIENT_SECRET", "")
+    if any(pair) and not all(pair):
+        raise SettingsError(
+            "For the real Finch sandbox set both FINCH_CLIENT_ID and FINCH_CLIENT_SECRET; else neither."
+        )
+    once = environment.get("DEMO_ONCE", "") not in {"", "0"}
+    return DemoSettings(int(port), once, pair if all(pair) else None)
+
+
+def tool_environment() -> dict[str, str]:
+    """Return the environment for a tool of this virtual environment: its `bin` first, and no AWS account of yours."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**ours, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', os.defpath)}"}
+
+
+def architecture() -> str:
+    """Return this machine's processor as Lambda names it."""
+    return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
