@@ -89,7 +89,7 @@ class Front(AbstractContextManager["Front"]):
                 return _not_found(start_response)
         return self._app(environ, start_response) if self._app else _not_found(start_response)
 
-    def serve_app(self, app: Wsgi) -> None:
+    def serve_app(self, app: Wsgi | None) -> None:
         """Serve this app for everything that is no route of the stack."""
         self._app = app
 

@@ -17,6 +17,8 @@ from typing import Any
 
 import requests
 from requests.adapters import HTTPAdapter
+from urllib3.exceptions import HTTPError
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 from urllib3.util.retry import Retry
 
 from finch_connect.claims import session_sandbox
@@ -236,17 +238,18 @@ class FinchApi:
                         retry_after=response.headers.get("Retry-After"),
                         content=self._read(response, ends),
                     )
-        except requests.RequestException as error:
+        except (requests.RequestException, HTTPError) as error:
             # The exception's own text and chain are dropped: they may hold addresses and bytes of the request.
             if data is not None and not data.was_read:
                 raise _NotSentError from None
-            timed_out = isinstance(error, requests.Timeout)
+            timed_out = isinstance(error, requests.Timeout | HTTPTimeoutError)
             raise _NoAnswerError("exchange_timeout" if timed_out else "exchange_interrupted") from None
 
     def _read(self, response: requests.Response, ends: float) -> Mapping[str, Any] | None:
         """Return the body's JSON object, or None for any other body. Raises _NoAnswerError when it goes on too long."""
         body = bytearray()
-        for chunk in response.iter_content(8192):
+        # read1 returns what has come; requests' own iteration would wait for whole chunks, past any budget.
+        while chunk := response.raw.read1(8192, decode_content=True):
             body += chunk
             if len(body) > MAX_ANSWER_BYTES:
                 raise _NoAnswerError("answer_too_large")

@@ -1,0 +1,148 @@
+"""A person's way through the pages, in a real Chromium: from the app's button to the connection in its list."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from local.demo.app import create_app
+from local.demo.inbox import Inbox
+from local.engine import RunningStack
+from local.links import sign_link, verify_receipt
+from local.simulator import Simulator
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PATIENCE_MS = 15_000
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """The machine's own Chromium, or the one that Playwright installed."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A browser window of somebody who was never here. The console must not complain (policies, styles)."""
+    context = chromium.new_context()
+    window = context.new_page()
+    window.set_default_timeout(PATIENCE_MS)
+    complaints: list[str] = []
+    window.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    yield window
+    context.close()
+    assert [text for text in complaints if "Failed to load resource" not in text] == []
+
+
+@pytest.fixture(scope="module")
+def inbox(static_stack: RunningStack) -> Iterator[Inbox]:
+    """A consumer of the app's own."""
+    with Inbox(static_stack.client("sqs"), static_stack.subscribe("northwind")) as running:
+        yield running
+
+
+@pytest.fixture
+def northwind(static_stack: RunningStack, finch: Simulator, inbox: Inbox) -> Iterator[str]:
+    """The SaaS team's app, at the stack's address; returns its URL."""
+    kid, key = static_stack.link_key()
+    url = static_stack.public_url
+    app = create_app(
+        sign=lambda customer, name, nonce: sign_link(
+            connect_url=f"{url}/connect",
+            kid=kid,
+            key=key,
+            customer_id=customer,
+            customer_name=name,
+            nonce=nonce,
+            return_url=f"{url}/connected",
+        ),
+        verify=lambda receipt, customer, nonce: verify_receipt(
+            receipt, key=key, issuer=url, customer_id=customer, nonce=nonce
+        ),
+        events=inbox.events,
+    )
+    static_stack.front.serve_app(app)
+    yield url
+    static_stack.front.serve_app(None)
+
+
+def log_in_at_the_provider(page: Page) -> None:
+    page.get_by_role("button", name="Agree and continue").click()
+    page.get_by_role("button", name="Gusto").click()
+    page.get_by_label("User name").fill("smallco")
+    page.get_by_label("Password").fill("letmein")
+    page.get_by_role("button", name="Sign in").click()
+
+
+def test_a_customer_connects_their_payroll(page: Page, northwind: str, tmp_path: Path) -> None:
+    """From the button to the connection in the list, which the event has put there."""
+    page.goto(northwind)
+    page.get_by_role("button", name="Connect your payroll").click()
+    log_in_at_the_provider(page)
+    expect(page.get_by_role("status")).to_have_text("Your payroll is connected.")
+    expect(page.get_by_text("finch/local/connections/")).to_be_visible(timeout=PATIENCE_MS)
+    assert page.url == f"{northwind}/"
+    cookies = {cookie["name"]: cookie for cookie in page.context.cookies() if cookie["name"].startswith("__Host-fc-")}
+    (cookie,) = cookies.values()
+    assert (cookie["secure"], cookie["httpOnly"], cookie["sameSite"], cookie["path"]) == (True, True, "Lax", "/")
+    assert cookie["expires"] < time.time() + 601
+
+
+def test_a_person_who_does_not_allow_it_comes_back(page: Page, northwind: str) -> None:
+    """And the same button starts again."""
+    page.goto(northwind)
+    page.get_by_label("Logged in as").select_option("globex")
+    page.get_by_role("button", name="Switch").click()
+    page.get_by_role("button", name="Connect your payroll").click()
+    page.get_by_role("button", name="Don’t allow").click()
+    expect(page.get_by_role("status")).to_contain_text("You chose not to connect.")
+    expect(page.get_by_text("Connection Denied")).to_be_visible(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Connect your payroll").click()
+    expect(page.get_by_role("button", name="Agree and continue")).to_be_visible()
+
+
+def test_a_link_from_a_mail_asks_before_it_starts(page: Page, static_stack: RunningStack, finch: Simulator) -> None:
+    """The page names the customer; its button leads to Finch, through the page's own Content-Security-Policy."""
+    kid, key = static_stack.link_key()
+    link = sign_link(
+        connect_url=f"{static_stack.public_url}/connect",
+        kid=kid,
+        key=key,
+        customer_id="mail-customer",
+        customer_name="Initech & Söhne <b>GmbH</b>",
+        lifetime_seconds=86_400,
+    )
+    page.goto(link)
+    expect(page.get_by_text("Initech & Söhne <b>GmbH</b>")).to_be_visible()
+    page.get_by_role("button", name="Continue to Finch").click()
+    log_in_at_the_provider(page)
+    expect(page.get_by_role("heading", name="You're connected")).to_be_visible()
+    assert "code=" not in page.url
+    assert "state=" not in page.url
+    page.goto(link)
+    page.get_by_role("button", name="Continue to Finch").click()
+    expect(page.get_by_role("heading", name="You're connected")).to_be_visible()
+
+
+def test_a_callback_in_another_browser_says_what_to_do(page: Page, static_stack: RunningStack) -> None:
+    """In words a person understands, and with its style allowed by the policy."""
+    page.goto(f"{static_stack.public_url}/callback?code=x&state={'A' * 22}.{'B' * 43}")
+    expect(page.get_by_text("open this very address there within 10 minutes")).to_be_visible()
+    assert page.evaluate("getComputedStyle(document.querySelector('main')).borderRadius") == "16px"

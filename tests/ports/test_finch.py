@@ -1,0 +1,305 @@
+"""Finch over HTTP, against the simulator: every answer of the contract has its outcome, and a code is spent once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from finch_connect.adapters.finch import RESERVED_SECONDS, FinchApi
+from finch_connect.errors import TryAgainError
+from finch_connect.model import (
+    AlreadyConnected,
+    Declined,
+    Exchange,
+    Grant,
+    LinkRequest,
+    NotSent,
+    SessionOpened,
+    Unclear,
+)
+from finch_connect.secret import Secret
+
+from local.simulator import Fault, Simulator
+from local.simulator.store import Asked
+from tests.fakes import FakeDeadline
+
+REDIRECT_URI = "http://localhost:3000/callback"
+ASKED = Asked(REDIRECT_URI, ("company", "directory"), "state-1")
+
+
+class Waits:
+    """Stands for `sleep`: notes the seconds and does not wait."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def __call__(self, seconds: float) -> None:
+        self.seconds.append(seconds)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Simulator]:
+    """A simulated Finch of this module's own."""
+    with Simulator(client_id="client-1", client_secret="secret-1", redirect_uris=[REDIRECT_URI]) as running:
+        yield running
+
+
+@pytest.fixture
+def simulator(server: Simulator) -> Simulator:
+    """The simulated Finch, as if just started."""
+    server.forget()
+    return server
+
+
+@pytest.fixture
+def waits() -> Waits:
+    """The waits between two posts."""
+    return Waits()
+
+
+@pytest.fixture
+def api(simulator: Simulator, waits: Waits) -> FinchApi:
+    """The adapter."""
+    return FinchApi(simulator.url, "client-1", "2020-09-17", sleep=waits)
+
+
+@pytest.fixture
+def exchange(simulator: Simulator, api: FinchApi) -> Callable[..., Exchange]:
+    """Exchange a fresh code, with some facts changed."""
+
+    def run(seconds: float = 25.0, **facts: Any) -> Exchange:
+        code = simulator.store.connect(ASKED, "gusto", "smallco")
+        given = {"code": Secret(code), "redirect_uri": REDIRECT_URI, "client_secret": Secret("secret-1"), **facts}
+        return api.exchange(**given, deadline=FakeDeadline(seconds))
+
+    return run
+
+
+def test_a_code_becomes_a_grant(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
+    """With all that Finch says of it, and its request id."""
+    grant = exchange()
+    assert isinstance(grant, Grant)
+    assert simulator.store.connection_of(grant.access_token.reveal()) is not None
+    assert (grant.provider_id, grant.client_type, grant.products) == ("gusto", "sandbox", ("company", "directory"))
+    assert grant.request_id == simulator.calls_to("/auth/token")[0].request_id
+
+
+def test_a_code_is_good_once(api: FinchApi, simulator: Simulator) -> None:
+    """Finch refuses it the second time, for certain."""
+    code = Secret(simulator.store.connect(ASKED, "gusto", "smallco"))
+    given = {"code": code, "redirect_uri": REDIRECT_URI, "client_secret": Secret("secret-1")}
+    assert isinstance(api.exchange(**given, deadline=FakeDeadline()), Grant)  # type: ignore[arg-type]
+    again = api.exchange(**given, deadline=FakeDeadline())  # type: ignore[arg-type]
+    assert isinstance(again, Declined)
+    assert again.reason == "invalid_grant"
+
+
+@pytest.mark.parametrize(
+    ("facts", "reason"),
+    [
+        ({"code": Secret("unknown")}, "invalid_grant"),
+        ({"redirect_uri": "http://localhost:3000/other"}, "invalid_grant"),
+        ({"client_secret": Secret("wrong")}, "invalid_client"),
+        ({"redirect_uri": ""}, "invalid_request"),
+    ],
+)
+def test_what_is_wrong_is_declined(exchange: Callable[..., Exchange], facts: dict[str, Any], reason: str) -> None:
+    """By the status and the prefix of the error's name."""
+    answer = exchange(**facts)
+    assert isinstance(answer, Declined)
+    assert answer.reason == reason
+    assert answer.request_id
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "reason"),
+    [
+        (400, "invalid_grant", "invalid_grant"),
+        (400, "bad_request", "bad_request"),
+        (401, "invalid_client_error", "invalid_client"),
+        (402, "payment_required", "payment_required"),
+        (408, "client_connection_closed", "client_connection_closed"),
+        (403, "something_new", "exchange_refused"),
+        (404, "<script>", "exchange_refused"),
+    ],
+)
+def test_every_4xx_is_a_definite_no(
+    exchange: Callable[..., Exchange], simulator: Simulator, status: int, name: str, reason: str
+) -> None:
+    """The reason is a word of ours, whatever Finch calls it."""
+    simulator.faults.add(Fault("error", status=status, name=name))
+    answer = exchange()
+    assert isinstance(answer, Declined)
+    assert answer.reason == reason
+    assert len(simulator.calls_to("/auth/token")) == 1
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (Fault("error", status=500, name="server_error", processed=True), "server_error"),
+        (Fault("error", status=502, name="bad_gateway_error"), "server_error"),
+        (Fault("html", status=502), "server_error"),
+        (Fault("html", status=200), "answer_without_token"),
+        (Fault("broken_json"), "answer_without_token"),
+        (Fault("answer", answer={"access_token": None}), "answer_without_token"),
+        (Fault("answer", answer={"access_token": 7}), "answer_without_token"),
+        (Fault("huge"), "answer_too_large"),
+        (Fault("redirect"), "unexpected_status"),
+        (Fault("reset_before"), "exchange_interrupted"),
+        (Fault("reset_after"), "exchange_interrupted"),
+    ],
+)
+def test_whatever_leaves_it_open_is_unclear_and_not_tried_again(
+    exchange: Callable[..., Exchange], simulator: Simulator, fault: Fault, reason: str
+) -> None:
+    """The code may have been spent: a second post could only confuse."""
+    simulator.faults.add(fault)
+    answer = exchange()
+    assert isinstance(answer, Unclear)
+    assert answer.reason == reason
+    assert len(simulator.calls_to("/auth/token")) == 1
+
+
+def test_an_answer_byte_by_byte_ends_with_the_budget(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
+    """Each byte comes in time; all of them would not."""
+    simulator.faults.add(Fault("drip", seconds=0.05))
+    began = time.monotonic()
+    answer = exchange(seconds=RESERVED_SECONDS + 1.0)
+    assert isinstance(answer, Unclear)
+    assert answer.reason == "exchange_timeout"
+    assert time.monotonic() - began < 5
+
+
+def test_no_answer_within_the_budget_is_unclear(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
+    """Finch hangs."""
+    simulator.faults.add(Fault("delay", seconds=3))
+    answer = exchange(seconds=RESERVED_SECONDS + 0.5)
+    assert isinstance(answer, Unclear)
+    assert answer.reason == "exchange_timeout"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_the_same_code_is_posted_again_after_an_answer_that_says_not_processed(
+    exchange: Callable[..., Exchange], simulator: Simulator, waits: Waits, status: int
+) -> None:
+    """After the time that Finch asks for."""
+    simulator.faults.add(Fault("error", status=status, name="rate_limit_exceeded_error", retry_after=2))
+    assert isinstance(exchange(), Grant)
+    assert waits.seconds == [2.0]
+
+
+def test_a_rate_limit_that_does_not_end_is_a_no(
+    exchange: Callable[..., Exchange], simulator: Simulator, waits: Waits
+) -> None:
+    """Longer each time, and not for ever."""
+    simulator.faults.add(Fault("error", status=429, name="rate_limit_exceeded_error", times=None))
+    answer = exchange()
+    assert isinstance(answer, Declined)
+    assert answer.reason == "rate_limited"
+    assert waits.seconds == sorted(waits.seconds)
+    assert len(simulator.calls_to("/auth/token")) == 4
+
+
+def test_a_wait_past_the_budget_is_not_begun(
+    exchange: Callable[..., Exchange], simulator: Simulator, waits: Waits
+) -> None:
+    """Finch's penalty can be an hour."""
+    simulator.faults.add(Fault("error", status=429, name="rate_limit_exceeded_error", retry_after=3600))
+    assert isinstance(exchange(), Declined)
+    assert waits.seconds == []
+
+
+def test_without_time_nothing_is_sent(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
+    """A slow start has used it up: the claim can be given back."""
+    assert isinstance(exchange(seconds=RESERVED_SECONDS - 1), NotSent)
+    assert simulator.calls == []
+
+
+def test_a_finch_that_cannot_be_reached_was_sent_nothing(waits: Waits) -> None:
+    """No connection, so no byte of the code has left."""
+    api = FinchApi("http://127.0.0.1:9", "client-1", "2020-09-17", sleep=waits)
+    answer = api.exchange(
+        code=Secret("c"), redirect_uri=REDIRECT_URI, client_secret=Secret("s"), deadline=FakeDeadline()
+    )
+    assert isinstance(answer, NotSent)
+
+
+def test_bad_tls_is_found_before_anything_is_sent(simulator: Simulator, waits: Waits) -> None:
+    """A server that does not speak TLS where TLS is asked for."""
+    api = FinchApi(simulator.url.replace("http://", "https://"), "client-1", "2020-09-17", sleep=waits)
+    answer = api.exchange(
+        code=Secret("c"), redirect_uri=REDIRECT_URI, client_secret=Secret("s"), deadline=FakeDeadline()
+    )
+    assert isinstance(answer, NotSent)
+
+
+def test_a_bare_token_is_completed_by_introspection(
+    exchange: Callable[..., Exchange], api: FinchApi, simulator: Simulator
+) -> None:
+    """The connection's name is what matters; what the exchange said already stays."""
+    simulator.faults.add(Fault("bare"))
+    bare = exchange()
+    assert isinstance(bare, Grant)
+    assert bare.connection_id is None
+    whole = api.introspect(bare, deadline=FakeDeadline())
+    assert whole.connection_id is not None
+    assert (whole.provider_id, whole.access_token) == ("gusto", bare.access_token)
+
+
+@pytest.mark.parametrize("kind", ["error", "html", "broken_json", "reset_before"])
+def test_an_introspection_that_fails_changes_nothing(
+    exchange: Callable[..., Exchange], api: FinchApi, simulator: Simulator, kind: str
+) -> None:
+    """The token is there all the same."""
+    grant = exchange()
+    assert isinstance(grant, Grant)
+    simulator.faults.add(Fault(kind, path="/introspect"))
+    assert api.introspect(grant, deadline=FakeDeadline()) == grant
+
+
+REQUEST = LinkRequest(
+    "acme", "link-1", 0, confirm=False, products=("company",), customer_name="Acme Inc", sandbox="true"
+)
+
+
+def opened(api: FinchApi, request: LinkRequest = REQUEST, secret: str = "secret-1") -> SessionOpened | AlreadyConnected:
+    return api.open(request, redirect_uri=REDIRECT_URI, minutes=60, client_secret=Secret(secret))
+
+
+def test_a_session_is_opened(api: FinchApi, simulator: Simulator) -> None:
+    """And lives at Finch with what the link asks for."""
+    answer = opened(api)
+    assert isinstance(answer, SessionOpened)
+    asked = simulator.store.session(answer.connect_url.partition("session=")[2])
+    assert asked is not None
+    assert (asked.customer_id, asked.products, asked.redirect_uri) == ("acme", ("company",), REDIRECT_URI)
+
+
+def test_a_connected_customer_is_named_by_their_connection(api: FinchApi, simulator: Simulator) -> None:
+    """Finch refuses a second session and says which connection there is: that one can be renewed."""
+    simulator.store.connect(Asked(REDIRECT_URI, ("company",), None, customer_id="acme"), "gusto", "smallco")
+    known = opened(api)
+    assert isinstance(known, AlreadyConnected)
+    again = api.reauthenticate(
+        REQUEST, known.connection_id, redirect_uri=REDIRECT_URI, minutes=60, client_secret=Secret("secret-1")
+    )
+    assert again.connect_url.startswith(simulator.url)
+
+
+@pytest.mark.parametrize("kind", ["error", "html", "broken_json", "reset_before", "huge"])
+def test_a_session_that_cannot_be_had_is_to_be_tried_again(api: FinchApi, simulator: Simulator, kind: str) -> None:
+    """Nothing was spent: the link works again."""
+    simulator.faults.add(Fault(kind, path="/connect/sessions"))
+    with pytest.raises(TryAgainError):
+        opened(api)
+
+
+def test_wrong_credentials_give_no_session(api: FinchApi) -> None:
+    """With Finch's request id for the log, and nothing of the credentials."""
+    with pytest.raises(TryAgainError) as caught:
+        opened(api, secret="wrong")
+    assert caught.value.fields["status"] == 401
+    assert "wrong" not in f"{caught.value} {caught.value.fields}"
