@@ -56,6 +56,7 @@ def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) 
             "FinchApiUrl": finch.url,
             "FinchConnectUrl": finch.url,
             "ConnectMode": mode,
+            "LogLevel": "DEBUG",  # so that what must not be logged is looked for where most is logged
             "AllowedProducts": "company directory individual",
             "AllowedReturnUrls": f"{url}/connected",
         },

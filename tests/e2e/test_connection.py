@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from local.browser import Browser
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
-from tests.conftest import CLIENT_ID, PATIENCE_SECONDS, Customer, Inbox, secret_content, secret_versions
+from tests.conftest import CLIENT_ID, CLIENT_SECRET, PATIENCE_SECONDS, Customer, Inbox, secret_content, secret_versions
 
 
 def test_a_connection_is_made_and_told(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
@@ -290,6 +290,30 @@ def test_a_program_gets_json(customer: Customer) -> None:
     answer = customer.browser.get(callback, accept)
     assert answer.status == 200
     assert '"status": "connected"' in answer.text
+
+
+def test_nothing_secret_leaves_the_vault(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
+    """Neither code, state, cookie, token, secret nor link is in a log (at DEBUG), a row or an event.
+
+    One flow goes through twice, is refused once, and one code is declined.
+    """
+    stack = customer.stack
+    link, callback = customer.link(), customer.approved()
+    Browser().get(callback)
+    customer.come_back(callback)
+    customer.come_back(callback)
+    (event,) = inbox.wait_for(customer)
+    cookie = customer.browser.cookies(callback)[f"__Host-fc-{customer.flow_id}"]
+    came = {name: values[0] for name, values in parse_qs(urlsplit(callback).query).items()}
+    token = secret_content(stack, event["detail"]["secret_arn"])["access_token"]
+    _, key = stack.link_key()
+    functions = ("ConnectFunction", "CallbackFunction", "RelayFunction", "SweeperFunction")
+    logs = [line for function in functions for line in stack.logs(function)]
+    assert any(customer.flow_id in line for line in logs), "the logs are read, and have this flow"
+    items = stack.client("dynamodb").scan(TableName=stack.outputs["TableName"])["Items"]
+    seen = "\n".join([*logs, str(items), str(event)])
+    secrets = [came["code"], came["state"], cookie, token, key, CLIENT_SECRET, link.partition("link=")[2], "Acme Inc"]
+    assert [secret for secret in secrets if secret in seen] == []
 
 
 def test_a_session_that_echoes_no_state_is_finished_by_the_customers_echo(

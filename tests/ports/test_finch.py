@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+
 from finch_connect.adapters.finch import RESERVED_SECONDS, FinchApi
 from finch_connect.errors import TryAgainError
 from finch_connect.model import (
@@ -20,7 +21,6 @@ from finch_connect.model import (
     Unclear,
 )
 from finch_connect.secret import Secret
-
 from local.simulator import Fault, Simulator
 from local.simulator.store import Asked
 from tests.fakes import FakeDeadline

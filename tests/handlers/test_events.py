@@ -1,0 +1,269 @@
+"""Each file in `events/` is what `sam local invoke` takes, and says what its name says: the handlers over moto."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Callable, Iterator
+from http.cookies import SimpleCookie
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from finch_connect.adapters.items import flow_of
+from local.simulator import Simulator
+from local.simulator.store import Asked
+from tests.contracts import validate_event
+from tests.template import ROOT, load_template
+
+EVENTS = ROOT / "events"
+CASES = sorted(path.stem for path in EVENTS.glob("*.json") if "." not in path.stem)
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+
+
+def load(name: str) -> Any:
+    return json.loads((EVENTS / f"{name}.json").read_text())
+
+
+def handler_of(function: str) -> Callable[[Any, Any], Any]:
+    """Load a function's module as a fresh container does, and return its handler."""
+    spec = importlib.util.spec_from_file_location(f"app_{function}", ROOT / "functions" / function / "app.py")
+    assert spec is not None
+    assert spec.loader is not None
+    app = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(app)
+    handler: Callable[[Any, Any], Any] = app.handler
+    return handler
+
+
+class Context:
+    """Lambda's context, as far as the handlers read it."""
+
+    function_name = "function"
+    memory_limit_in_mb = 1024
+    invoked_function_arn = "arn:aws:lambda:eu-central-1:000000000000:function:function"
+    aws_request_id = "request-1"
+
+    def get_remaining_time_in_millis(self) -> int:
+        return 25_000
+
+
+class Account:
+    """An AWS account in memory with the stack's resources, and a Finch that knows the events' code."""
+
+    def __init__(self, finch: Simulator) -> None:
+        self.finch = finch
+        self.dynamodb, self.secrets = boto3.client("dynamodb"), boto3.client("secretsmanager")
+        self.environment = dict(load("env.example")["Parameters"])
+        properties = load_template()["Resources"]["FlowTable"]["Properties"]
+        wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+        self.dynamodb.create_table(TableName="flows", **{name: properties[name] for name in wanted})
+        key = json.dumps({"kid": "1", "key": "k" * 64})
+        link_key = self.secrets.create_secret(Name="finch/dev/config/link-key", SecretString=key)
+        credentials = self.secrets.create_secret(
+            Name="finch/dev/config/client-credentials", SecretString=json.dumps({"client_secret": finch.client_secret})
+        )
+        boto3.client("events").create_event_bus(Name="finch-connect-dev")
+        self.environment |= {
+            "TABLE_NAME": "flows",
+            "LINK_KEY_SECRET_ARN": link_key["ARN"],
+            "CLIENT_CREDENTIALS_SECRET_ARN": credentials["ARN"],
+            "FINCH_CLIENT_ID": finch.client_id,
+            "FINCH_API_URL": finch.url,
+            "FINCH_CONNECT_URL": finch.url,
+        }
+
+    def put_started_flow(self) -> None:
+        self.dynamodb.put_item(TableName="flows", Item=load("flow-started.item"))
+        finch_code = self.finch.store.connect(
+            Asked("http://localhost:3000/callback", ("company",), None), "gusto", "smallco"
+        )
+        self.finch.store.codes["code-of-the-events"] = self.finch.store.codes.pop(finch_code)
+
+    def rows(self) -> list[Any]:
+        return [
+            flow_of(item)
+            for item in self.dynamodb.scan(TableName="flows")["Items"]
+            if item["id"]["S"].startswith("flow#")
+        ]
+
+    def secret_names(self) -> list[str]:
+        listed = self.secrets.list_secrets()["SecretList"]
+        return [secret["Name"] for secret in listed if "/config/" not in secret["Name"]]
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch, finch: Simulator) -> Iterator[Account]:
+    """The stack's resources, with the environment of `events/env.example.json`."""
+    for name, value in [("REGION", "eu-central-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")]:
+        monkeypatch.setenv(f"AWS_{name}".replace("AWS_REGION", "AWS_DEFAULT_REGION"), value)
+    with mock_aws():
+        made = Account(finch)
+        for name, value in made.environment.items():
+            monkeypatch.setenv(name, value)
+        yield made
+
+
+@pytest.fixture
+def invoke(account: Account) -> Callable[[str, str], Any]:
+    """Run a function's handler on an event, as a fresh container would."""
+
+    return lambda function, event: handler_of(function)(load(event), Context())
+
+
+def test_every_event_is_a_case_here() -> None:
+    """A file that nobody runs would rot."""
+    text = Path(__file__).read_text()
+    assert CASES == [
+        "callback-connected",
+        "callback-denied",
+        "callback-replayed",
+        "callback-without-cookie",
+        "connect",
+        "connect-confirm",
+        "connect-refused",
+        "relay-connected",
+        "sweeper",
+    ]
+    assert all(f'"{case}")' in text for case in CASES)
+
+
+def test_the_example_environment_is_the_templates() -> None:
+    """Whoever copies it has every variable."""
+    given = load("env.example")["Parameters"].keys()
+    assert given == load_template()["Globals"]["Function"]["Environment"]["Variables"].keys()
+
+
+def test_connect(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """An open link: to Finch, with the flow's cookie, and one row."""
+    answer = invoke("connect", "connect")
+    assert answer["statusCode"] == 303
+    asked = parse_qs(urlsplit(answer["headers"]["Location"]).query)
+    (row,) = account.rows()
+    assert asked["state"][0].startswith(row.flow_id + ".")
+    (cookie,) = answer["cookies"]
+    ((name, morsel),) = SimpleCookie(cookie).items()
+    assert name == f"__Host-fc-{row.flow_id}"
+    assert (morsel["secure"], morsel["httponly"], morsel["samesite"], morsel["path"]) == (True, True, "Lax", "/")
+    assert not morsel["domain"]
+    assert row.status.value == "started"
+
+
+def test_connect_confirm(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """A page that names the customer, and nothing written."""
+    answer = invoke("connect", "connect-confirm")
+    assert (answer["statusCode"], account.rows()) == (200, [])
+    assert "Acme Inc" in answer["body"]
+
+
+def test_connect_refused(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """One page for whatever is wrong with a link."""
+    answer = invoke("connect", "connect-refused")
+    assert (answer["statusCode"], account.rows()) == (400, [])
+
+
+def test_callback_connected(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """The token goes to the vault, the person to the result page."""
+    account.put_started_flow()
+    answer = invoke("callback", "callback-connected")
+    assert answer["statusCode"] == 303
+    assert answer["headers"]["Location"].startswith("http://localhost:3000/callback/result?finch_receipt=")
+    (row,) = account.rows()
+    assert row.status.value == "connected"
+    assert account.secret_names() == [f"finch/dev/connections/{row.connection_id}"]
+    (cookie,) = answer["cookies"]
+    assert "Max-Age=600;" in cookie
+
+
+def test_callback_denied(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """Nothing is exchanged."""
+    account.put_started_flow()
+    assert invoke("callback", "callback-denied")["statusCode"] == 303
+    assert [row.status.value for row in account.rows()] == ["denied"]
+    assert account.finch.calls == []
+
+
+def test_callback_replayed(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """The same answer, here as JSON, and one exchange ever."""
+    account.put_started_flow()
+    invoke("callback", "callback-connected")
+    answer = invoke("callback", "callback-replayed")
+    assert (answer["statusCode"], json.loads(answer["body"])["status"]) == (200, "connected")
+    assert len(account.finch.calls_to("/auth/token")) == 1
+
+
+def test_callback_without_cookie(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """Refused, and the flow can still be finished."""
+    account.put_started_flow()
+    assert invoke("callback", "callback-without-cookie")["statusCode"] == 400
+    assert [row.status.value for row in account.rows()] == ["started"]
+
+
+def test_relay_connected(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """One event on the bus, as its contract says; no record to be tried again."""
+    events, sqs = boto3.client("events"), boto3.client("sqs")
+    url = sqs.create_queue(QueueName="consumer")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name="all", EventBusName="finch-connect-dev", EventPattern='{"source": ["finch.connect"]}')
+    events.put_targets(Rule="all", EventBusName="finch-connect-dev", Targets=[{"Id": "queue", "Arn": arn}])
+    assert invoke("relay", "relay-connected") == {"batchItemFailures": []}
+    (message,) = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)["Messages"]
+    validate_event(json.loads(message["Body"]))
+
+
+def test_a_poison_record_is_named_and_the_others_are_told(account: Account) -> None:
+    """Lambda then tries that one again, and in the end puts it aside."""
+    event = load("relay-connected")
+    poison = {"dynamodb": {"SequenceNumber": "7", "NewImage": {"id": {"S": "flow#x"}, "status": {"S": "connected"}}}}
+    event["Records"].insert(0, poison)
+    assert handler_of("relay")(event, Context()) == {"batchItemFailures": [{"itemIdentifier": "7"}]}
+
+
+def test_a_bus_that_is_away_has_every_record_tried_again(
+    account: Account, invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is marked, nothing is lost."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTS", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # a session remembers the environment it was made in
+    sequence = load("relay-connected")["Records"][0]["dynamodb"]["SequenceNumber"]
+    assert invoke("relay", "relay-connected") == {"batchItemFailures": [{"itemIdentifier": sequence}]}
+
+
+def test_sweeper(invoke: Callable[[str, str], Any], account: Account) -> None:
+    """Counts what it moved on: here nothing, as the one flow has time."""
+    account.put_started_flow()
+    swept = invoke("sweeper", "sweeper")
+    assert swept == {"abandoned": 0, "orphaned": 0, "placed": 0, "published": 0, "stuck": 0}
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("connect", "callback"))])
+def test_every_answer_has_every_header(invoke: Callable[[str, str], Any], account: Account, case: str) -> None:
+    """Pages, redirects and refusals alike."""
+    account.put_started_flow()
+    headers = invoke(case.partition("-")[0], case)["headers"]
+    assert {name: headers[name] for name in HEADERS} == HEADERS
+    assert headers["Strict-Transport-Security"].startswith("max-age=")
+    policy = headers["Content-Security-Policy"]
+    for part in ("default-src 'none'", "frame-ancestors 'none'", "base-uri 'none'", "form-action 'self' http"):
+        assert part in policy
+
+
+@pytest.mark.parametrize("header", ["sec-purpose", "purpose", "x-moz"])
+@pytest.mark.parametrize("function", ["connect", "callback"])
+def test_a_browser_that_looks_ahead_changes_nothing(account: Account, function: str, header: str) -> None:
+    """503, so that the person's own click asks again."""
+    account.put_started_flow()
+    event = load("connect" if function == "connect" else "callback-connected")
+    event["headers"][header] = "prefetch;prerender"
+    assert handler_of(function)(event, Context())["statusCode"] == 503
+    assert [row.status.value for row in account.rows()] == ["started"]
+    assert account.finch.calls == []
