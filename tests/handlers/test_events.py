@@ -232,8 +232,7 @@ def test_a_bus_that_is_away_has_every_record_tried_again(
     account: Account, invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is marked, nothing is lost."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTS", "http://127.0.0.1:9")  # nobody listens there
-    monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)  # a session remembers the environment it was made in
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:9")  # nobody listens there
     sequence = load("relay-connected")["Records"][0]["dynamodb"]["SequenceNumber"]
     assert invoke("relay", "relay-connected") == {"batchItemFailures": [{"itemIdentifier": sequence}]}
 
