@@ -6,7 +6,6 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from finch_connect.errors import ConfigurationError
 from finch_connect.model import ConnectMode
@@ -14,6 +13,7 @@ from finch_connect.model import ConnectMode
 OPEN_LINK_STAGES = frozenset({"local", "dev"})
 
 _WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_BASE_URL = re.compile(r"(?P<scheme>https?)://(?P<host>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)(?::[1-9][0-9]{0,4})?")
 _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 
@@ -129,11 +129,5 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 def _is_base_url(text: str) -> bool:
     """https anywhere, http on this machine only (the simulator); no path, query or trailing slash."""
-    try:
-        url = urlsplit(text)
-        host = url.hostname
-        _ = url.port
-    except ValueError:
-        return False
-    secure = url.scheme == "https" or (url.scheme == "http" and host in _LOOPBACK)
-    return secure and bool(host) and text == f"{url.scheme}://{url.netloc}" and "@" not in url.netloc
+    match = _BASE_URL.fullmatch(text)
+    return match is not None and (match["scheme"] == "https" or match["host"] in _LOOPBACK)

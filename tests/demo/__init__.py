@@ -1,0 +1,1 @@
+"""The demo app, the link tool and the signing examples."""

@@ -1,0 +1,133 @@
+"""Northwind: what a team's app has to do with receipts and events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from flask.testing import FlaskClient
+
+from local.demo.app import OUTCOMES, create_app
+from local.links import ReceiptError
+from local.settings import SettingsError, demo_settings
+
+
+class World:
+    """The app's outside: what was signed, what a receipt says, and the events so far."""
+
+    def __init__(self) -> None:
+        self.signed: list[tuple[str, str, str]] = []
+        self.status = "connected"
+        self.events: list[Mapping[str, Any]] = []
+
+    def sign(self, customer: str, name: str, nonce: str) -> str:
+        self.signed.append((customer, name, nonce))
+        return "https://connect.example.com/connect?link=signed"
+
+    def verify(self, receipt: str, customer: str, nonce: str) -> Mapping[str, Any]:
+        if receipt != f"receipt-of-{customer}" or not self.signed or nonce != self.signed[-1][2]:
+            raise ReceiptError("about another customer")
+        return {"status": self.status, "flow_id": "flow-1"}
+
+    def happened(self, kind: str, customer: str, **detail: Any) -> None:
+        base = {"event_id": str(len(self.events)), "customer_id": customer, "flow_id": "flow-1"}
+        shown = {"occurred_at": "2026-01-15T12:00:00.000+00:00", "connection_id": "c-1", "provider_id": "gusto"}
+        self.events.insert(0, {"detail-type": kind, "detail": {**base, **shown, "products": ["company"], **detail}})
+
+
+@pytest.fixture
+def world() -> World:
+    """What the app sees of the world."""
+    return World()
+
+
+@pytest.fixture
+def northwind(world: World) -> FlaskClient:
+    """A browser at the app."""
+    return create_app(sign=world.sign, verify=world.verify, events=lambda: world.events).test_client()
+
+
+def test_the_button_leads_to_a_link_for_who_is_logged_in(northwind: FlaskClient, world: World) -> None:
+    """With a nonce of this session."""
+    northwind.post("/customer", data={"customer": "globex"})
+    answer = northwind.post("/connect-payroll")
+    assert (answer.status_code, answer.location) == (303, "https://connect.example.com/connect?link=signed")
+    ((customer, name, nonce),) = world.signed
+    assert (customer, name) == ("globex", "Globex Corporation")
+    assert len(nonce) >= 20
+
+
+@pytest.mark.parametrize("status", OUTCOMES)
+def test_each_outcome_is_said_in_words(northwind: FlaskClient, world: World, status: str) -> None:
+    """And the receipt does not stay in the address."""
+    world.status = status
+    northwind.post("/connect-payroll")
+    back = northwind.get("/connected?finch_receipt=receipt-of-acme")
+    assert (back.status_code, back.location) == (303, "/")
+    assert OUTCOMES[status][1] in northwind.get("/").text.replace("&#39;", "'")
+
+
+def test_a_receipt_about_another_customer_is_not_believed(northwind: FlaskClient) -> None:
+    """Somebody sent this customer another's way back."""
+    northwind.post("/connect-payroll")
+    answer = northwind.get("/connected?finch_receipt=receipt-of-globex")
+    assert answer.status_code == 400
+    assert "about another customer" in answer.text
+
+
+def test_a_receipt_without_a_start_is_not_believed(northwind: FlaskClient) -> None:
+    """The nonce is of the session that pressed the button."""
+    assert northwind.get("/connected?finch_receipt=receipt-of-acme").status_code == 400
+
+
+def test_the_list_shows_what_the_events_say_of_this_customer(northwind: FlaskClient, world: World) -> None:
+    """Of nobody else; each connection once, newest event first."""
+    arn = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/local/connections/c-1"
+    world.happened("Connection Established", "acme", secret_arn=arn)
+    world.happened("Connection Reauthorized", "acme", secret_arn=arn)
+    world.happened("Connection Established", "globex", connection_id="c-2", provider_id="workday")
+    text = northwind.get("/").text
+    assert text.count("finch/local/connections/c-1") == 1
+    assert "Connection Reauthorized" in text
+    assert "workday" not in text
+
+
+def test_while_its_event_is_on_the_way_the_page_looks_again(northwind: FlaskClient, world: World) -> None:
+    """Only right after the way back, and only until it is there."""
+    assert "refresh" not in northwind.get("/").text
+    northwind.post("/connect-payroll")
+    northwind.get("/connected?finch_receipt=receipt-of-acme")
+    assert "refresh" in northwind.get("/").text
+    world.happened("Connection Established", "acme")
+    assert "refresh" not in northwind.get("/").text
+
+
+def test_another_customer_starts_with_nothing(northwind: FlaskClient, world: World) -> None:
+    """Switching logs out."""
+    northwind.post("/connect-payroll")
+    northwind.get("/connected?finch_receipt=receipt-of-acme")
+    northwind.post("/customer", data={"customer": "initech"})
+    assert "Your payroll is connected" not in northwind.get("/").text
+
+
+@pytest.mark.parametrize(
+    ("environment", "says"),
+    [
+        ({"PORT": "http"}, "PORT=http is no port"),
+        ({"PORT": "70000"}, "PORT=70000 is no port"),
+        ({"FINCH_CLIENT_ID": "x"}, "set both"),
+        ({"FINCH_CLIENT_SECRET": "x"}, "set both"),
+    ],
+)
+def test_settings_that_cannot_be_meant_are_refused(environment: dict[str, str], says: str) -> None:
+    """With what to do instead."""
+    with pytest.raises(SettingsError, match=says):
+        demo_settings(environment)
+
+
+def test_settings_have_defaults() -> None:
+    """Port 3000, the simulator, until Ctrl-C."""
+    settings = demo_settings({})
+    assert (settings.port, settings.once, settings.real) == (3000, False, None)
+    assert demo_settings({"DEMO_ONCE": "1", "FINCH_CLIENT_ID": "a", "FINCH_CLIENT_SECRET": "b"}).real == ("a", "b")
