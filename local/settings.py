@@ -23,11 +23,12 @@ class DemoSettings:
 
     port: int
     once: bool
+    mode: str
     real: tuple[str, str] | None
 
 
 def demo_settings(environment: Mapping[str, str] = os.environ) -> DemoSettings:
-    """Read PORT, DEMO_ONCE, FINCH_CLIENT_ID and FINCH_CLIENT_SECRET. Raises SettingsError."""
+    """Read PORT, DEMO_ONCE, CONNECT_MODE, FINCH_CLIENT_ID and FINCH_CLIENT_SECRET. Raises SettingsError."""
     port = environment.get("PORT", str(DEFAULT_PORT))
     if not port.isdigit() or not 0 < int(port) <= _LAST_PORT:
         raise SettingsError(f"PORT={port} is no port; choose a number between 1 and {_LAST_PORT}.")
@@ -36,8 +37,11 @@ def demo_settings(environment: Mapping[str, str] = os.environ) -> DemoSettings:
         raise SettingsError(
             "For the real Finch sandbox set both FINCH_CLIENT_ID and FINCH_CLIENT_SECRET; else neither."
         )
+    mode = environment.get("CONNECT_MODE", "static")
+    if mode not in {"static", "session"}:
+        raise SettingsError(f"CONNECT_MODE={mode} is no form of the redirect; choose static or session.")
     once = environment.get("DEMO_ONCE", "") not in {"", "0"}
-    return DemoSettings(int(port), once, pair if all(pair) else None)
+    return DemoSettings(int(port), once, mode, pair if all(pair) else None)
 
 
 def tool_environment() -> dict[str, str]:

@@ -244,6 +244,7 @@ class FakeSessions:
         redirect_uri: str,  # noqa: ARG002  # the same for every session here
         minutes: int,  # noqa: ARG002  # sessions of this fake do not end
         client_secret: Secret,  # noqa: ARG002  # any will do
+        deadline: Deadline,  # noqa: ARG002  # never late
     ) -> SessionOpened | AlreadyConnected:
         if self.refuses:
             raise TryAgainError("session_refused")
@@ -260,6 +261,7 @@ class FakeSessions:
         redirect_uri: str,  # noqa: ARG002
         minutes: int,  # noqa: ARG002
         client_secret: Secret,  # noqa: ARG002
+        deadline: Deadline,  # noqa: ARG002
     ) -> SessionOpened:
         self.opened.append(("reauthenticate", connection_id))
         return SessionOpened(self.url)

@@ -18,7 +18,7 @@ PORTS = wiring.connect_ports(CONFIG)
 
 
 @endpoint(CONFIG, refused=LinkRefusedError)
-def handler(request: Request, _deadline: Deadline) -> Response:
+def handler(request: Request, deadline: Deadline) -> Response:
     """Answer the link: 303 to Finch, the confirm page, or a page that says where the flow stands."""
     if request.method == "GET" and http.is_elsewhere(request, CONFIG):
         return pages.redirect(http.moved(request, CONFIG))
@@ -29,20 +29,23 @@ def handler(request: Request, _deadline: Deadline) -> Response:
         link = links.open_link(request.query, PORTS.keys.current(), CONFIG, PORTS.clock())
     wanted = links.verify_link(link, PORTS.keys, CONFIG, PORTS.clock())
     redirect_uri = f"{http.base_url(request, CONFIG)}/callback"
-    answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG)
-    count(type(answer).__name__)
+    answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG, deadline)
     match answer:
         case Redirect(location, flow_id, cookie, max_age):
             logger.info("started", flow_id=flow_id)
+            count("Started")
             return pages.redirect(location).with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case NotOpened(error, flow_id, cookie, max_age):
             logger.warning("session_not_opened", extra={"flow_id": flow_id, "reason": error.reason, **error.fields})
+            count("SessionNotOpened")
             page = pages.problem(error, as_json=request.wants_json)
             return page.with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case Confirm(_, flow_id, form_cookie, form_nonce):
+            count("AskedFirst")
             page = pages.confirm(wanted.customer_name or wanted.customer_id, link, form_nonce.reveal())
             return page.with_cookie(Cookie(form_cookie_name(flow_id), form_cookie, FORM_COOKIE_SECONDS))
         case Standing(status):
+            count("OpenedAgain")
             return pages.outcome(links.public_status(status), as_json=request.wants_json)
 
 

@@ -1,6 +1,7 @@
 """`make demo`: the stack on this machine, one connection made by itself and told step by step, then yours to try.
 
-PORT chooses another port than 3000; DEMO_ONCE=1 ends after the one connection. With FINCH_CLIENT_ID and
+PORT chooses another port than 3000; DEMO_ONCE=1 ends after the one connection; CONNECT_MODE=session is the other form
+of the redirect. With FINCH_CLIENT_ID and
 FINCH_CLIENT_SECRET in the environment it is the real Finch sandbox, and you make the connection yourself.
 """
 
@@ -84,7 +85,7 @@ def run(settings: DemoSettings, terminal: Terminal) -> int:
 
 
 def _parameters(url: str, settings: DemoSettings, finch: Simulator | None) -> Mapping[str, str]:
-    given = {"AllowedProducts": PRODUCTS, "AllowedReturnUrls": f"{url}/connected"}
+    given = {"AllowedProducts": PRODUCTS, "AllowedReturnUrls": f"{url}/connected", "ConnectMode": settings.mode}
     if settings.real:
         return {**given, "FinchClientId": settings.real[0], "AllowedProducts": "company directory"}
     simulated = _simulated(finch)

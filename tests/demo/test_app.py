@@ -116,6 +116,7 @@ def test_another_customer_starts_with_nothing(northwind: FlaskClient, world: Wor
     [
         ({"PORT": "http"}, "PORT=http is no port"),
         ({"PORT": "70000"}, "PORT=70000 is no port"),
+        ({"CONNECT_MODE": "both"}, "static or session"),
         ({"FINCH_CLIENT_ID": "x"}, "set both"),
         ({"FINCH_CLIENT_SECRET": "x"}, "set both"),
     ],
@@ -129,5 +130,5 @@ def test_settings_that_cannot_be_meant_are_refused(environment: dict[str, str], 
 def test_settings_have_defaults() -> None:
     """Port 3000, the simulator, until Ctrl-C."""
     settings = demo_settings({})
-    assert (settings.port, settings.once, settings.real) == (3000, False, None)
+    assert (settings.port, settings.once, settings.mode, settings.real) == (3000, False, "static", None)
     assert demo_settings({"DEMO_ONCE": "1", "FINCH_CLIENT_ID": "a", "FINCH_CLIENT_SECRET": "b"}).real == ("a", "b")

@@ -265,8 +265,16 @@ REQUEST = LinkRequest(
 )
 
 
-def opened(api: FinchApi, request: LinkRequest = REQUEST, secret: str = "secret-1") -> SessionOpened | AlreadyConnected:
-    return api.open(request, redirect_uri=REDIRECT_URI, minutes=60, client_secret=Secret(secret))
+def opened(
+    api: FinchApi, request: LinkRequest = REQUEST, secret: str = "secret-1", seconds: float = 15.0
+) -> SessionOpened | AlreadyConnected:
+    return api.open(
+        request,
+        redirect_uri=REDIRECT_URI,
+        minutes=60,
+        client_secret=Secret(secret),
+        deadline=FakeDeadline(seconds),
+    )
 
 
 def test_a_session_is_opened(api: FinchApi, simulator: Simulator) -> None:
@@ -284,7 +292,12 @@ def test_a_connected_customer_is_named_by_their_connection(api: FinchApi, simula
     known = opened(api)
     assert isinstance(known, AlreadyConnected)
     again = api.reauthenticate(
-        REQUEST, known.connection_id, redirect_uri=REDIRECT_URI, minutes=60, client_secret=Secret("secret-1")
+        REQUEST,
+        known.connection_id,
+        redirect_uri=REDIRECT_URI,
+        minutes=60,
+        client_secret=Secret("secret-1"),
+        deadline=FakeDeadline(15.0),
     )
     assert again.connect_url.startswith(simulator.url)
 
@@ -303,3 +316,10 @@ def test_wrong_credentials_give_no_session(api: FinchApi) -> None:
         opened(api, secret="wrong")
     assert caught.value.fields["status"] == 401
     assert "wrong" not in f"{caught.value} {caught.value.fields}"
+
+
+def test_without_time_no_session_is_asked_for(api: FinchApi, simulator: Simulator) -> None:
+    """The person hears of it before the function's own end."""
+    with pytest.raises(TryAgainError, match="no_time_left"):
+        opened(api, seconds=0.5)
+    assert simulator.calls == []

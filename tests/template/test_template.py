@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from openapi_spec_validator import validate
 
 from finch_connect.adapters.items import DUE_PARTITION
 from finch_connect.config import Config, read
@@ -50,6 +51,11 @@ def test_the_routes_are_the_contracts() -> None:
     events = [event["Properties"] for body in FUNCTIONS.values() for event in body["Properties"]["Events"].values()]
     routed = {(event["Method"], event["Path"]) for event in events if "Path" in event}
     assert routed == promised
+
+
+def test_the_contract_is_valid_openapi() -> None:
+    """Version 3.1, as generators of clients and fuzzers read it."""
+    validate(yaml.safe_load((ROOT / "contracts/openapi.yaml").read_text()))
 
 
 def test_only_two_functions_have_a_public_face() -> None:
@@ -107,7 +113,9 @@ def test_no_role_has_a_wildcard(role: str) -> None:
             text = resource["Fn::Sub"] if isinstance(resource, dict) and "Fn::Sub" in resource else ""
             assert resource != "*"
             if "*" in text:
-                assert re.search(r"finch/\$\{Stage\}/(connections|quarantine|unstored)/\*$", text), text
+                assert re.search(
+                    r"finch/\$\{Stage\}/(connections|quarantine|unstored)/\*$|FlowTable\.Arn\}/stream/\*$", text
+                ), text
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -145,7 +153,7 @@ def test_only_relay_and_sweeper_publish() -> None:
     assert {role for role in ROLES if "events:PutEvents" in actions(role)} == {"RelayRole", "SweeperRole"}
     statement = properties("EventBusPolicy")["Statement"]
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "events:PutEvents")
-    assert statement["Condition"]["StringEquals"] == {"events:source": "finch.connect"}
+    assert statement["Condition"]["ForAnyValue:StringEquals"] == {"events:source": "finch.connect"}
     allowed = statement["Condition"]["ArnNotEquals"]["aws:PrincipalArn"]
     assert allowed == [{"Fn::GetAtt": ["RelayRole", "Arn"]}, {"Fn::GetAtt": ["SweeperRole", "Arn"]}]
 

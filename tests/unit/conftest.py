@@ -73,14 +73,14 @@ class World:
     def start(self, request: LinkRequest, cookie: Secret | None = None) -> StartAnswer:
         """Open a link in a browser that holds `cookie`, or none."""
         browser = Browser(cookie=cookie, form_cookie=None, form_nonce=None, pressed=False)
-        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
+        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config, self.deadline)
 
     def press(
         self, request: LinkRequest, form_cookie: Secret, form_nonce: Secret, cookie: Secret | None = None
     ) -> StartAnswer:
         """Press the confirm page's button."""
         browser = Browser(cookie=cookie, form_cookie=form_cookie, form_nonce=form_nonce, pressed=True)
-        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
+        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config, self.deadline)
 
     def started(self, customer: str = "acme", link: str = "link-1", **claims: object) -> Redirect:
         """Start a flow that goes through."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+from datetime import timedelta
 from typing import Any
 
 import jwt
 import pytest
 
 from finch_connect.config import read
-from finch_connect.errors import LinkRefusedError
+from finch_connect.errors import LinkRefusedError, ReceiptRefusedError
 from finch_connect.links import open_link, sign_receipt, verify_link, verify_receipt
 from finch_connect.model import ConnectMode, LinkKey, Status
 from finch_connect.secret import Secret
@@ -259,8 +260,17 @@ def test_a_receipt_is_no_link_and_a_link_no_receipt(world: World) -> None:
     receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
     assert reason(receipt).reason == "link_header"
     for text in (sign(), sign(typ="finch-receipt+jwt"), "", "x.y.z"):
-        with pytest.raises(LinkRefusedError):
+        with pytest.raises(ReceiptRefusedError):
             verify_receipt(text, KEYS, NOW)
+
+
+def test_a_receipt_lives_five_minutes(world: World) -> None:
+    """Then the result page says that it has expired."""
+    flow = world.finished(world.started())
+    receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
+    verify_receipt(receipt, KEYS, NOW + timedelta(seconds=359))
+    with pytest.raises(ReceiptRefusedError, match="receipt_expired"):
+        verify_receipt(receipt, KEYS, NOW + timedelta(seconds=360))
 
 
 def test_a_refusal_quotes_nothing_of_the_link() -> None:

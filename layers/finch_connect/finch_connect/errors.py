@@ -49,6 +49,17 @@ class CallbackRefusedError(FinchConnectError):
     )
 
 
+class ReceiptRefusedError(FinchConnectError):
+    """The result page was opened without a fresh receipt."""
+
+    status = 400
+    title = "This page has expired"
+    sentence = (
+        "What became of your connection is known to the team that sent you here: please ask them. "
+        "Nothing was changed by opening this page."
+    )
+
+
 class TryAgainError(FinchConnectError):
     """Nothing was spent and the same request may succeed shortly."""
 

@@ -14,7 +14,7 @@ import jwt
 
 from finch_connect import claims
 from finch_connect.config import Config
-from finch_connect.errors import LinkRefusedError
+from finch_connect.errors import LinkRefusedError, ReceiptRefusedError
 from finch_connect.model import Flow, LinkKey, LinkRequest, Status
 from finch_connect.ports import LinkKeys
 
@@ -102,16 +102,19 @@ def sign_receipt(flow: Flow, key: LinkKey, *, issuer: str, now: datetime) -> str
 
 
 def verify_receipt(receipt: str, keys: LinkKeys, now: datetime) -> Receipt:
-    """Return what one of our own receipts says, for our own result page. Raises LinkRefusedError."""
+    """Return what one of our own receipts says, for our own result page. Raises ReceiptRefusedError."""
     try:
         header = jwt.get_unverified_header(receipt)
     except jwt.InvalidTokenError:
-        raise LinkRefusedError("receipt_malformed") from None
+        raise ReceiptRefusedError("receipt_malformed") from None
     kid = header.get("kid")
     key = keys.find(kid) if isinstance(kid, str) and header.get("typ") == RECEIPT_TYPE else None
     if key is None:
-        raise LinkRefusedError("receipt_header")
-    verified = _decode(receipt, key, RECEIPT_AUDIENCE, now)
+        raise ReceiptRefusedError("receipt_header")
+    try:
+        verified = _decode(receipt, key, RECEIPT_AUDIENCE, now)
+    except LinkRefusedError as error:
+        raise ReceiptRefusedError(error.reason.replace("link", "receipt")) from None
     return Receipt(status=Status(str(verified["status"])), flow_id=str(verified["flow_id"]))
 
 

@@ -154,13 +154,20 @@ class FinchSessions(Protocol):
     """Connect sessions (the newer form of the redirect). Each method raises TryAgainError when Finch refuses."""
 
     def open(
-        self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret
+        self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret, deadline: Deadline
     ) -> SessionOpened | AlreadyConnected:
         """Open a session for a new connection, living that many minutes."""
         ...
 
     def reauthenticate(
-        self, request: LinkRequest, connection_id: str, *, redirect_uri: str, minutes: int, client_secret: Secret
+        self,
+        request: LinkRequest,
+        connection_id: str,
+        *,
+        redirect_uri: str,
+        minutes: int,
+        client_secret: Secret,
+        deadline: Deadline,
     ) -> SessionOpened:
         """Open a session that renews an existing connection."""
         ...

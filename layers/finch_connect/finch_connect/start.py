@@ -24,7 +24,7 @@ from finch_connect.model import (
     Written,
     epoch_ms,
 )
-from finch_connect.ports import ConnectPorts
+from finch_connect.ports import ConnectPorts, Deadline
 from finch_connect.secret import Secret
 from finch_connect.states import COOKIE_BYTES, digest, flow_id_of, form_nonce_of, is_cookie, new_cookie, state_of
 
@@ -84,7 +84,7 @@ StartAnswer = Redirect | NotOpened | Confirm | Standing
 
 
 def start(
-    request: LinkRequest, browser: Browser, redirect_uri: str, ports: ConnectPorts, config: Config
+    request: LinkRequest, browser: Browser, redirect_uri: str, ports: ConnectPorts, config: Config, deadline: Deadline
 ) -> StartAnswer:
     """Start, resume or take over the link's flow, or say why not.
 
@@ -102,13 +102,13 @@ def start(
     if browser.cookie is not None:  # the same browser again: the same cookie, the same state
         resumed = _write(request, browser.cookie, StartRule.RESUME, redirect_uri, now, ports, config)
         if isinstance(resumed, Written):
-            return _go(request, resumed.flow, browser.cookie, ports, config)
+            return _go(request, resumed.flow, browser.cookie, ports, config, deadline)
 
     cookie = new_cookie(ports.random_bytes(COOKIE_BYTES))  # a new attempt: never an earlier attempt's cookie
     rule = StartRule.TAKE_OVER if browser.pressed else StartRule.NEW_ATTEMPT
     written = _write(request, cookie, rule, redirect_uri, now, ports, config)
     if isinstance(written, Written):
-        return _go(request, written.flow, cookie, ports, config)
+        return _go(request, written.flow, cookie, ports, config, deadline)
     if written.flow is None or written.flow.status is Status.STARTED:  # open in another browser: its owner decides
         return _confirm(request, browser, flow_id, ports)
     return Standing(written.flow.status)
@@ -165,13 +165,15 @@ def _write(
     return ports.flows.start(flow, rule)
 
 
-def _go(request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, config: Config) -> Redirect | NotOpened:
+def _go(
+    request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, config: Config, deadline: Deadline
+) -> Redirect | NotOpened:
     state = state_of(cookie, flow.flow_id)
     max_age = max(1, (flow.deadline - flow.started_at) // 1000)
     if flow.mode is ConnectMode.STATIC:
         return Redirect(authorize_url(request, flow, state, config), flow.flow_id, cookie, max_age)
     try:
-        location = _session_url(request, flow, state, ports, config)
+        location = _session_url(request, flow, state, ports, config, deadline)
     except TryAgainError as error:
         return NotOpened(error, flow.flow_id, cookie, max_age)
     return Redirect(location, flow.flow_id, cookie, max_age)
@@ -194,24 +196,23 @@ def authorize_url(request: LinkRequest, flow: Flow, state: Secret, config: Confi
     return f"{config.finch_connect_url}/authorize?{urlencode(present, quote_via=quote)}"
 
 
-def _session_url(request: LinkRequest, flow: Flow, state: Secret, ports: ConnectPorts, config: Config) -> str:
+def _session_url(
+    request: LinkRequest, flow: Flow, state: Secret, ports: ConnectPorts, config: Config, deadline: Deadline
+) -> str:
     """Open a Connect session, or a re-authentication when there is a connection already, and add the state."""
     minutes = max(1, (flow.deadline - flow.started_at) // 60_000)
-    client_secret = ports.client_secrets.read()
+    secret, uri = ports.client_secrets.read(), flow.redirect_uri
     opened: SessionOpened | AlreadyConnected
     if request.connection_id is not None:
         opened = AlreadyConnected(request.connection_id)
     else:
         opened = ports.sessions.open(
-            request, redirect_uri=flow.redirect_uri, minutes=minutes, client_secret=client_secret
+            request, redirect_uri=uri, minutes=minutes, client_secret=secret, deadline=deadline
         )
     if isinstance(opened, AlreadyConnected):
+        known = opened.connection_id
         opened = ports.sessions.reauthenticate(
-            request,
-            opened.connection_id,
-            redirect_uri=flow.redirect_uri,
-            minutes=minutes,
-            client_secret=client_secret,
+            request, known, redirect_uri=uri, minutes=minutes, client_secret=secret, deadline=deadline
         )
     url, ours = urlsplit(opened.connect_url), urlsplit(config.finch_connect_url)
     if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.fragment:

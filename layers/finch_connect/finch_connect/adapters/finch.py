@@ -42,6 +42,9 @@ READ_TIMEOUT_SECONDS = 15.0
 RESERVED_SECONDS = 8.0
 """Left over for owning, storing and settling after the exchange."""
 
+SESSION_RESERVED_SECONDS = 1.0
+"""Left over for the answer after a session was asked for."""
+
 LONGEST_WAIT_SECONDS = 5.0
 _FIRST_WAIT_SECONDS = 0.5
 _MOST_POSTS = 4
@@ -153,7 +156,7 @@ class FinchApi:
         return _grant(grant.access_token, {**answer.content, **_known(grant)}, grant.request_id)
 
     def open(
-        self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret
+        self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret, deadline: Deadline
     ) -> SessionOpened | AlreadyConnected:
         """See `ports.FinchSessions.open`; `POST /connect/sessions`."""
         integration = {"provider": request.payroll_provider} if request.payroll_provider else None
@@ -168,7 +171,7 @@ class FinchApi:
             "redirect_uri": redirect_uri,
             "minutes_to_expire": minutes,
         }
-        answer = self._post_session("/connect/sessions", body, client_secret)
+        answer = self._post_session("/connect/sessions", body, client_secret, deadline)
         if answer.status == HTTPStatus.BAD_REQUEST:
             context = (answer.content or {}).get("context")
             known = context.get("connection_id") if isinstance(context, Mapping) else None
@@ -178,7 +181,14 @@ class FinchApi:
         return _session(answer)
 
     def reauthenticate(
-        self, request: LinkRequest, connection_id: str, *, redirect_uri: str, minutes: int, client_secret: Secret
+        self,
+        request: LinkRequest,
+        connection_id: str,
+        *,
+        redirect_uri: str,
+        minutes: int,
+        client_secret: Secret,
+        deadline: Deadline,
     ) -> SessionOpened:
         """See `ports.FinchSessions.reauthenticate`; `POST /connect/sessions/reauthenticate`."""
         body = {
@@ -187,13 +197,16 @@ class FinchApi:
             "redirect_uri": redirect_uri,
             "minutes_to_expire": minutes,
         }
-        return _session(self._post_session("/connect/sessions/reauthenticate", body, client_secret))
+        return _session(self._post_session("/connect/sessions/reauthenticate", body, client_secret, deadline))
 
-    def _post_session(self, path: str, body: Mapping[str, Any], client_secret: Secret) -> _Answer:
+    def _post_session(self, path: str, body: Mapping[str, Any], client_secret: Secret, deadline: Deadline) -> _Answer:
+        budget = deadline.remaining() - SESSION_RESERVED_SECONDS
+        if budget <= 0:
+            raise TryAgainError("no_time_left")
         present = {name: content for name, content in body.items() if content is not None}
         login = (self._client_id, client_secret.reveal())
         try:
-            return self._send("POST", path, body=present, login=login, budget=READ_TIMEOUT_SECONDS)
+            return self._send("POST", path, body=present, login=login, budget=budget)
         except (_NotSentError, _NoAnswerError):
             raise TryAgainError("finch_unreachable") from None
 
