@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,7 +11,7 @@ _WAIT_SECONDS = 1
 _REST_SECONDS = 0.3
 
 
-class Inbox(AbstractContextManager["Inbox"]):
+class Inbox:
     """Polls an SQS queue in a thread until it is left. Events come at least once, so `event_id` tells them apart."""
 
     def __init__(self, sqs: Any, queue_url: str) -> None:

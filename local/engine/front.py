@@ -8,20 +8,16 @@ and tests/engine fails loudly when they move.
 from __future__ import annotations
 
 import json
-import threading
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from samcli.lib.providers.api_provider import ApiProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.apigw.local_apigw_service import LocalApigwService
-from werkzeug.serving import WSGIRequestHandler, make_server
 
-type Wsgi = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+from local.server import Server, StartResponse, Wsgi
 
 
 class DeployedFunctions:
@@ -45,30 +41,19 @@ class DeployedFunctions:
         stdout.write_str(payload)
 
 
-class Front(AbstractContextManager["Front"]):
-    """One HTTP server on 127.0.0.1: the stack's routes, and an app for everything else.
+class Front(Server):
+    """One HTTP server: the stack's routes, and an app for everything else.
 
     It answers as API Gateway does where Flask would not: no HEAD for a GET route, no automatic OPTIONS.
     """
 
     def __init__(self, port: int, app: Wsgi | None = None) -> None:
-        self._apis: list[tuple[frozenset[tuple[str, str]], Wsgi]] = []
+        super().__init__("front", port, self._dispatch)
+        self._routes: frozenset[tuple[str, str]] = frozenset()
+        self._api: Wsgi | None = None
         self._app = app
-        self._server = make_server("127.0.0.1", port, self._dispatch, threaded=True, request_handler=_QuietHandler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="front", daemon=True)
-        self.port: int = self._server.server_port
+        self.port = self.address[1]
         self.url = f"http://localhost:{self.port}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def serve_api(self, template: Path, functions: DeployedFunctions) -> frozenset[tuple[str, str]]:
         """Serve the routes of a built template; return them as (method, path)."""
@@ -77,31 +62,23 @@ class Front(AbstractContextManager["Front"]):
         service = LocalApigwService(api=api, lambda_runner=functions, port=self.port, host="127.0.0.1")
         service.create()
         routes = frozenset((method, route.path) for route in api.routes for method in route.methods)
-        self._apis = [(routes, service._app)]
+        self._routes, self._api = routes, service._app
         return routes
-
-    def _dispatch(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
-        for routes, api in self._apis:
-            if (method, path) in routes:
-                return api(environ, start_response)
-            if any(path == known for _, known in routes):
-                return _not_found(start_response)
-        return self._app(environ, start_response) if self._app else _not_found(start_response)
 
     def serve_app(self, app: Wsgi | None) -> None:
         """Serve this app for everything that is no route of the stack."""
         self._app = app
 
+    def _dispatch(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        path, method = environ["PATH_INFO"], environ["REQUEST_METHOD"]
+        if self._api is not None and (method, path) in self._routes:
+            return self._api(environ, start_response)
+        if self._app is None or any(path == known for _, known in self._routes):
+            return _not_found(start_response)
+        return self._app(environ, start_response)
 
-class _QuietHandler(WSGIRequestHandler):
-    """Logs nothing: the addresses hold codes, states and links."""
 
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # werkzeug's name
-        """Log nothing."""
-
-
-def _not_found(start_response: Callable[..., Any]) -> Iterable[bytes]:
+def _not_found(start_response: StartResponse) -> Iterable[bytes]:
     """API Gateway's own answer to a route that is not there."""
     body = json.dumps({"message": "Not Found"}).encode()
     status = HTTPStatus.NOT_FOUND

@@ -15,7 +15,8 @@ from botocore.config import Config
 from local.engine import deploy as deployment
 from local.engine.deploy import Deployed
 from local.engine.emulator import REGION, EngineError, emulator
-from local.engine.front import DeployedFunctions, Front, Wsgi
+from local.engine.front import DeployedFunctions, Front
+from local.server import Wsgi
 from local.settings import architecture
 
 LOCAL_STAGE = "local"

@@ -6,18 +6,15 @@ import dataclasses
 import json
 import socket
 import struct
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from flask import Flask, jsonify, request
-from werkzeug.serving import WSGIRequestHandler, make_server
 
+from local.server import Server
 from local.simulator.api import api
 from local.simulator.faults import Fault, Faults
 from local.simulator.pages import pages
@@ -36,7 +33,7 @@ class Call:
     request_id: str
 
 
-class Simulator(AbstractContextManager["Simulator"]):
+class Simulator(Server):
     """Finch for one application. `redirect_uris` may be added to while it runs."""
 
     def __init__(
@@ -56,25 +53,13 @@ class Simulator(AbstractContextManager["Simulator"]):
         self.store = Store(clock)
         self.faults = Faults()
         self.calls: list[Call] = []
-        self._server = make_server("127.0.0.1", port, self._wsgi, threaded=True, request_handler=_QuietHandler)
-        self._thread = threading.Thread(target=self._server.serve_forever, name="finch-simulator", daemon=True)
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        super().__init__("finch-simulator", port, self._wsgi)
+        self.url = f"http://127.0.0.1:{self.address[1]}"
         self._app = Flask(__name__)
         self._app.config["SIMULATOR"] = self
         self._app.register_blueprint(api)
         self._app.register_blueprint(pages)
         self._app.add_url_rule("/_simulator/faults", view_func=self._control_faults, methods=["POST", "DELETE"])
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
 
     def calls_to(self, path: str) -> list[Call]:
         """Return the requests to one path so far."""
@@ -173,10 +158,3 @@ def _reset(environ: dict[str, Any]) -> Iterable[bytes]:
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
     raise ConnectionAbortedError("broken on demand")
-
-
-class _QuietHandler(WSGIRequestHandler):
-    """Logs nothing: addresses hold codes and states, and broken connections are on demand."""
-
-    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # werkzeug's name
-        """Log nothing."""

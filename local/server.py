@@ -1,0 +1,40 @@
+"""An HTTP server in a thread, for this machine only, gone with its context; it logs no address."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Self
+
+from werkzeug.serving import WSGIRequestHandler, make_server
+
+type StartResponse = Callable[..., Any]
+type Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+
+
+class Server:
+    """Serves a WSGI app on 127.0.0.1; port 0 takes a free one. Raises OSError or SystemExit when the port is taken."""
+
+    def __init__(self, name: str, port: int, app: Wsgi) -> None:
+        self._server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_QuietHandler)
+        self._thread = threading.Thread(target=self._server.serve_forever, name=name, daemon=True)
+        self.address: tuple[str, int] = (str(self._server.server_address[0]), self._server.server_port)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+class _QuietHandler(WSGIRequestHandler):
+    """Logs nothing: the addresses hold codes, states and links."""
+
+    def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # werkzeug's name
+        """Log nothing."""
