@@ -44,9 +44,9 @@ lint: setup ## ruff, mypy, import contracts
 	@lint-imports --no-cache
 
 .PHONY: validate
-validate: setup ## sam validate --lint and cfn-lint on the template
+validate: setup ## sam validate --lint and cfn-lint on the templates
 	$(SAY) 'template'
-	@cfn-lint template.yaml
+	@cfn-lint template.yaml examples/consumer/template.yaml
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} sam validate --lint --template-file template.yaml
 
 .PHONY: build
