@@ -22,7 +22,7 @@ SAY = @printf '\n\033[1m== %s\033[0m\n'
 .PHONY: help
 help: ## This list
 	@printf 'make \033[1mdemo\033[0m and make \033[1mtest\033[0m need Python 3.13 and nothing else.\n\n'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: setup ## Run the stack on this machine and make one connection; then http://localhost:3000/ (PORT=, DEMO_ONCE=1)
@@ -62,10 +62,15 @@ deploy: setup ## Deploy to AWS; asks for what it needs the first time (CONFIG_EN
 	  sam deploy --config-env "$(CONFIG_ENV)" --guided; \
 	fi
 
+.PHONY: credentials
+credentials: setup ## Put Finch's client secret into a deployed stack; it asks for it ([STACK=…])
+	@python -m local.credentials --stack "$(STACK)"
+
 .PHONY: link
-link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [STACK=finch-connect]
+link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [NAME=…] [STACK=…]
 	@if [ -z "$(CUSTOMER)" ]; then echo 'Say for whom: make link CUSTOMER=acme' >&2; exit 2; fi
-	@python -m local.links --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)")
+	@python -m local.links --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)") \
+	  $(if $(NAME),--name "$(NAME)")
 
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes

@@ -15,7 +15,8 @@ from typing import Any
 
 import boto3
 import jwt
-from botocore.exceptions import BotoCoreError, ClientError
+
+from local.deployed import DeployedError, explained, outputs_of
 
 CONFIRM_AFTER_MINUTES = 15
 _LONGEST_ID = 255
@@ -23,10 +24,6 @@ _LONGEST_ID = 255
 
 class ReceiptError(Exception):
     """A receipt that must not be believed; the text says why."""
-
-
-class LinkError(Exception):
-    """No link can be made; the text says what to do."""
 
 
 def sign_link(
@@ -89,18 +86,11 @@ def verify_receipt(
 
 
 def deployed_link(given: argparse.Namespace) -> str:
-    """Return a link for a deployed stack, with the caller's AWS credentials. Raises LinkError."""
+    """Return a link for a deployed stack, with the caller's AWS credentials. Raises DeployedError."""
     session = boto3.Session(region_name=given.region)
-    try:
-        stacks = session.client("cloudformation").describe_stacks(StackName=given.stack)["Stacks"]
-        outputs = {output["OutputKey"]: output["OutputValue"] for output in stacks[0]["Outputs"]}
+    with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:GetSecretValue"):
+        outputs = outputs_of(session, given.stack)
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["LinkKeySecretArn"])
-    except ClientError as error:
-        raise LinkError(_what_to_do(error, given.stack)) from None
-    except BotoCoreError as error:
-        raise LinkError(
-            f"AWS cannot be asked ({error}). Log in, for example with `aws sso login`, or set AWS_PROFILE."
-        ) from None
     link_key = json.loads(secret["SecretString"])
     try:
         return sign_link(
@@ -115,21 +105,7 @@ def deployed_link(given: argparse.Namespace) -> str:
             sandbox="finch" if given.sandbox else None,
         )
     except ValueError as error:
-        raise LinkError(f"No such link: {error}.") from None
-
-
-def _what_to_do(error: ClientError, stack: str) -> str:
-    code = error.response.get("Error", {}).get("Code", "")
-    if code == "ValidationError":
-        return (
-            f"There is no stack {stack} in this account and region. Deploy it with `make deploy`, or name it: STACK=…"
-        )
-    if "AccessDenied" in code:
-        return (
-            f"These AWS credentials may not read {stack} and its link key: they need "
-            "cloudformation:DescribeStacks and secretsmanager:GetSecretValue."
-        )
-    return f"AWS refused ({code}). Are these the right account and credentials?"
+        raise DeployedError(f"No such link: {error}.") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -146,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         print(deployed_link(given))
-    except LinkError as error:
+    except DeployedError as error:
         print(error, file=sys.stderr)
         return 1
     if given.minutes > CONFIRM_AFTER_MINUTES:

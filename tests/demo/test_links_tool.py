@@ -21,6 +21,7 @@ from moto import mock_aws
 from finch_connect.config import read
 from finch_connect.links import verify_link
 from finch_connect.model import LinkRequest
+from local import credentials
 from local.links import ReceiptError, main, sign_link, verify_receipt
 from tests.fakes import FakeLinkKeys
 from tests.template import ROOT
@@ -135,7 +136,13 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     with mock_aws():
         secret = json.dumps({"kid": "1", "key": KEY})
         arn = boto3.client("secretsmanager").create_secret(Name="finch/dev/config/link-key", SecretString=secret)["ARN"]
-        outputs = {"ConnectUrl": "https://connect.example.com/connect", "LinkKeySecretArn": arn}
+        client = boto3.client("secretsmanager")
+        other = client.create_secret(Name="finch/dev/config/c", SecretString="{}")["ARN"]
+        outputs = {
+            "ConnectUrl": "https://connect.example.com/connect",
+            "LinkKeySecretArn": arn,
+            "ClientCredentialsSecretArn": other,
+        }
         template = {
             "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
             "Outputs": {name: {"Value": value} for name, value in outputs.items()},
@@ -168,6 +175,24 @@ def test_make_link_says_what_to_do(
     written = capsys.readouterr()
     assert says in written.err
     assert written.out == ""
+
+
+def test_make_credentials_stores_what_was_entered_and_shows_nothing(
+    account: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As JSON, where the callback reads it."""
+    assert credentials.main([], ask=lambda _: "hunter2\n") == 0
+    stored = boto3.client("secretsmanager").get_secret_value(SecretId="finch/dev/config/c")["SecretString"]
+    assert json.loads(stored) == {"client_secret": "hunter2"}
+    assert "hunter2" not in "".join(capsys.readouterr())
+
+
+def test_make_credentials_changes_nothing_without_an_entry(account: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """Enter alone, or a stack that is not there."""
+    assert credentials.main([], ask=lambda _: "") == 1
+    assert credentials.main(["--stack", "nowhere"], ask=lambda _: "hunter2") == 1
+    assert boto3.client("secretsmanager").get_secret_value(SecretId="finch/dev/config/c")["SecretString"] == "{}"
+    assert "There is no stack nowhere" in capsys.readouterr().err
 
 
 def test_the_configuration_of_these_tests_is_the_stacks_default() -> None:

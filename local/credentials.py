@@ -1,0 +1,41 @@
+"""Puts Finch's client secret into a deployed stack: `make credentials` asks for it, so no shell history has it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Callable, Sequence
+
+import boto3
+
+from local.deployed import DeployedError, explained, outputs_of
+
+
+def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = getpass.getpass) -> int:
+    """Ask for the secret and store it; return the exit code. A running function takes it up by itself."""
+    parser = argparse.ArgumentParser(prog="python -m local.credentials", description=__doc__)
+    parser.add_argument("--stack", default="finch-connect")
+    parser.add_argument("--region")
+    given = parser.parse_args(arguments)
+    session = boto3.Session(region_name=given.region)
+    try:
+        with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:PutSecretValue"):
+            secret_arn = outputs_of(session, given.stack)["ClientCredentialsSecretArn"]
+            client_secret = ask(f"Finch's client secret for {given.stack}: ").strip()
+            if client_secret:
+                content = json.dumps({"client_secret": client_secret})
+                session.client("secretsmanager").put_secret_value(SecretId=secret_arn, SecretString=content)
+    except DeployedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not client_secret:
+        print("Nothing was entered, and nothing was changed.", file=sys.stderr)
+        return 1
+    print("Stored. The stack uses it from the next connection on.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""A stack on AWS as the tools for it ask: with the caller's own credentials, and errors that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+
+class DeployedError(Exception):
+    """The stack cannot be used; the text says what to do."""
+
+
+def outputs_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
+    """Return a stack's outputs by name."""
+    described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+@contextmanager
+def explained(stack: str, needs: str) -> Iterator[None]:
+    """Turn AWS's errors into DeployedError; `needs` names the permissions that are needed."""
+    try:
+        yield
+    except ClientError as error:
+        code = error.response.get("Error", {}).get("Code", "")
+        if code == "ValidationError":
+            says = f"There is no stack {stack} in this account and region: `make deploy` makes one, STACK=… names another."
+        elif "AccessDenied" in code:
+            says = f"These AWS credentials may not use {stack}: they need {needs}."
+        else:
+            says = f"AWS refused ({code}). Are these the right account and credentials?"
+        raise DeployedError(says) from None
+    except BotoCoreError as error:
+        kind = type(error).__name__
+        raise DeployedError(
+            f"AWS cannot be asked ({kind}). Log in (`aws sso login`), or set AWS_PROFILE and AWS_REGION."
+        ) from None
