@@ -27,7 +27,7 @@ def explained(stack: str, needs: str) -> Iterator[None]:
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code == "ValidationError":
-            says = f"There is no stack {stack} in this account and region: `make deploy` makes one, STACK=… names another."
+            says = f"There is no stack {stack} in this account and region: `make deploy` makes one, STACK=… names one."
         elif "AccessDenied" in code:
             says = f"These AWS credentials may not use {stack}: they need {needs}."
         else:
