@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import requests
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from finch_connect.adapters.items import flow_key, item_of
@@ -114,8 +116,12 @@ def settle_in(deployed: Deployed, client_secret: str, clients: Clients) -> None:
     clients("dynamodb").update_time_to_live(TableName=deployed.outputs["TableName"], TimeToLiveSpecification=ttl)
 
 
-def verify(deployed: Deployed, clients: Clients) -> None:
+def verify(deployed: Deployed, clients: Clients, url: str, routes: Iterable[tuple[str, str]]) -> None:
     """Assert what CREATE_COMPLETE does not prove. Raises EngineError that names what is missing."""
+    for method, path in sorted(routes):
+        # Without a link, a state or a receipt each route refuses: the function behind it runs, with its configuration.
+        status = requests.request(method, url + path, timeout=_DELIVERY_SECONDS).status_code
+        _require(status == HTTPStatus.BAD_REQUEST, f"{method} {path} answers {status}")
     table = deployed.outputs["TableName"]
     for logical, physical in deployed.resources.items():
         if logical.endswith("Function"):

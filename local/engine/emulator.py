@@ -36,37 +36,37 @@ def emulator(*, auth: bool) -> Iterator[str]:
         raise EngineError("The emulator is not installed. Run `make setup`.")
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    with tempfile.TemporaryDirectory(prefix="finch-connect-") as scratch:
-        environment = {
-            "PATH": os.defpath,
-            "HOME": scratch,
-            "TMPDIR": scratch,
-            "LANG": "C.UTF-8",
-            "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(port),
-            "IOT_MTLS_ENABLED": "0",
-            "SFTP_ENABLED": "0",
-            "AUTH": "true" if auth else "false",
-            "MINISTACK_REGION": REGION,
-        }
-        log = Path(scratch) / "ministack.log"
-        with log.open("wb") as output:
-            process = subprocess.Popen(  # noqa: S603  # our own arguments
-                [sys.executable, str(ROOT / "local/engine/guard.py"), str(_PYTHON), "-m", "ministack"],
-                stdin=subprocess.PIPE,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=environment,
-                cwd=scratch,
-                start_new_session=True,
-            )
-        try:
-            _wait_until_ready(url, process, log)
-            yield url
-        finally:
-            assert process.stdin is not None  # noqa: S101  # asked for above
-            process.stdin.close()  # the guard ends with its input, and the emulator with it
-            process.wait(timeout=20)
+    scratch = tempfile.mkdtemp(prefix="finch-connect-")  # the guard removes it, also when we are killed
+    environment = {
+        "PATH": os.defpath,
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "LANG": "C.UTF-8",
+        "BIND_HOST": "127.0.0.1",
+        "GATEWAY_PORT": str(port),
+        "IOT_MTLS_ENABLED": "0",
+        "SFTP_ENABLED": "0",
+        "AUTH": "true" if auth else "false",
+        "MINISTACK_REGION": REGION,
+    }
+    log = Path(scratch) / "ministack.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603  # our own arguments
+            [sys.executable, str(ROOT / "local/engine/guard.py"), scratch, str(_PYTHON), "-m", "ministack"],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=scratch,
+            start_new_session=True,
+        )
+    try:
+        _wait_until_ready(url, process, log)
+        yield url
+    finally:
+        assert process.stdin is not None  # noqa: S101  # asked for above
+        process.stdin.close()  # the guard ends with its input, and the emulator with it
+        process.wait(timeout=20)
 
 
 def free_port() -> int:

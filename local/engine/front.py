@@ -13,11 +13,21 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from samcli.lib.providers.api_provider import ApiProvider
 from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 from samcli.local.apigw.local_apigw_service import LocalApigwService
 
 from local.server import Server, StartResponse, Wsgi
+
+_INTERNAL_SERVER_ERROR = json.dumps(
+    {
+        "statusCode": 500,
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps({"message": "Internal Server Error"}),
+    }
+)
+"""What API Gateway answers for a function that failed."""
 
 
 class DeployedFunctions:
@@ -33,12 +43,13 @@ class DeployedFunctions:
 
     def invoke(self, function_identifier: str, event: str, *_: Any, stdout: Any = None, **__: Any) -> None:
         """Invoke a function by its logical id and write its payload to `stdout`."""
-        answer = self._lambda.invoke(FunctionName=self._physical[function_identifier], Payload=event.encode())
-        payload = answer["Payload"].read().decode()
-        if "FunctionError" in answer:  # API Gateway answers 500 for a function that failed
-            body = json.dumps({"message": "Internal Server Error"})
-            payload = json.dumps({"statusCode": 500, "headers": {"Content-Type": "application/json"}, "body": body})
-        stdout.write_str(payload)
+        name = self._physical[function_identifier]
+        try:
+            answer = self._lambda.invoke(FunctionName=name, Payload=event.encode())
+            failed, payload = "FunctionError" in answer, answer["Payload"].read().decode()
+        except (BotoCoreError, ClientError):  # the emulator went away under a request
+            failed, payload = True, ""
+        stdout.write_str(_INTERNAL_SERVER_ERROR if failed else payload)
 
 
 class Front(Server):

@@ -153,6 +153,6 @@ class LocalStack:
         )
         deployment.settle_in(deployed, client_secret, self.client)
         routes = front.serve_api(self._template, DeployedFunctions(self.client("lambda"), deployed.resources))
-        self._echo("Checking that it works: functions, TTL, stream, one event delivered")
-        deployment.verify(deployed, self.client)
+        self._echo("Checking that it works: each route, TTL, stream, one event delivered")
+        deployment.verify(deployed, self.client, front.url, routes)
         return RunningStack(front, deployed, self.client, routes)
