@@ -17,6 +17,10 @@ export SAM_CLI_TELEMETRY := 0
 STACK ?= finch-connect
 CONFIG_ENV ?= default
 
+# Whether `sam deploy --guided` has saved this section of samconfig.toml before: it knows the client_id then.
+CONFIGURED = python -c 'import sys, tomllib; section = tomllib.load(open("samconfig.toml", "rb")).get(sys.argv[1], {}); \
+  sys.exit("FinchClientId" not in str(section.get("deploy", {})))'
+
 SAY = @printf '\n\033[1m== %s\033[0m\n'
 
 .PHONY: help
@@ -56,11 +60,8 @@ build: setup ## sam build: functions and layer into .aws-sam
 .PHONY: deploy
 deploy: setup ## Deploy to AWS; asks for what it needs the first time (CONFIG_ENV=staging|prod)
 	@sam build
-	@if grep -q 'FinchClientId' samconfig.toml; then \
-	  sam deploy --config-env "$(CONFIG_ENV)"; \
-	else \
-	  sam deploy --config-env "$(CONFIG_ENV)" --guided; \
-	fi
+	@if $(CONFIGURED) "$(CONFIG_ENV)"; then guided=; else guided=--guided; fi; \
+	  sam deploy --config-env "$(CONFIG_ENV)" $$guided
 
 .PHONY: credentials
 credentials: setup ## Put Finch's client secret into a deployed stack; it asks for it ([STACK=…])
