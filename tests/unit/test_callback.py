@@ -161,6 +161,12 @@ def test_what_fails_before_the_exchange_gives_the_claim_back(world: World, broke
     assert world.finished(redirect).status is Status.CONNECTED
 
 
+def test_a_denial_needs_no_client_secret(world: World) -> None:
+    """There is nothing to exchange, so nothing to wait for."""
+    world.client_secrets.down = True
+    assert world.finished(world.started(), code=None, error="access_denied").status is Status.DENIED
+
+
 def test_a_code_that_was_not_sent_gives_the_claim_back(world: World) -> None:
     """Finch could not be reached at all: the code is still good."""
     redirect = world.started()

@@ -32,6 +32,7 @@ def endpoint(config: Config, refused: type[FinchConnectError]) -> Callable[[Serv
         def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
             as_json = False
             try:
+                logger.set_correlation_id(event["requestContext"]["requestId"])  # the access log has it too
                 request = http.read(event)
                 as_json = request.wants_json
                 response = PREFETCH if request.is_prefetch else serve(request, LambdaDeadline(context))

@@ -89,7 +89,7 @@ def callback(came: Callback, ports: CallbackPorts, config: Config, deadline: Dea
     # 1. Refuse what this browser did not start.
     bound = _bind(came, ports, config)
 
-    # 2. Claim, once. The secrets are fetched beside it; without them the claim is taken back.
+    # 2. Claim, once. The secrets are fetched beside it; one that is needed and cannot be had takes the claim back.
     client_secret, link_key = ports.beside(ports.client_secrets.read), ports.beside(ports.keys.current)
     code_hash = digest(came.code) if came.code else None
     now = epoch_ms(ports.clock())
@@ -97,18 +97,14 @@ def callback(came: Callback, ports: CallbackPorts, config: Config, deadline: Dea
     if isinstance(claim, NotWritten):
         return _lost_claim(claim.flow, bound, link_key)
     flow = claim.flow
-    try:
-        key, secret = link_key.result(), client_secret.result()
-    except ServiceUnavailableError:
-        ports.flows.release(flow)
-        raise
+    key = _or_release(link_key, flow, ports)
 
     # 3. Finch says no, or brings nothing. An error wins over a code.
     if came.error is not None or came.code is None:
         return Outcome(_settle(_ended(came.error, flow, ports), ports), key, bound.cookie)
 
     # 4. Exchange the code. Only if nothing of it left may the claim be taken back.
-    answer = _exchange(came.code, flow, secret, ports, deadline)
+    answer = _exchange(came.code, flow, _or_release(client_secret, flow, ports), ports, deadline)
     if isinstance(answer, NotSent):
         ports.flows.release(flow)
         raise TryAgainError(answer.reason)
@@ -177,6 +173,15 @@ def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Pending[LinkKey]
     if standing.status is Status.CLAIMED:
         return InProgress(standing)
     return Outcome(standing, link_key.result(), bound.cookie)
+
+
+def _or_release[T](needed: Pending[T], flow: Flow, ports: CallbackPorts) -> T:
+    """Wait for what the flow cannot go on without; nothing was sent yet, so without it the claim is taken back."""
+    try:
+        return needed.result()
+    except ServiceUnavailableError:
+        ports.flows.release(flow)
+        raise
 
 
 def _ended(error: str | None, flow: Flow, ports: CallbackPorts) -> Flow:

@@ -36,7 +36,6 @@ class Request:
     cookies: Mapping[str, str]
     headers: Mapping[str, str]
     domain_name: str
-    request_id: str
 
     @property
     def wants_json(self) -> bool:
@@ -105,7 +104,6 @@ def read(event: Mapping[str, Any]) -> Request:
         cookies=_cookies(event.get("cookies") or ()),
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         domain_name=context.get("domainName", ""),
-        request_id=context.get("requestId", ""),
     )
 
 

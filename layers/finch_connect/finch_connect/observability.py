@@ -9,8 +9,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 NAMESPACE = "FinchConnect"
 
-logger = Logger(service="finch-connect", log_uncaught_exceptions=False)
-_metrics = Metrics(namespace=NAMESPACE, service="finch-connect")
+# The service's name comes from the template (POWERTOOLS_SERVICE_NAME): it holds the stage, and metrics have it.
+logger = Logger()
+_metrics = Metrics(namespace=NAMESPACE)
 
 
 def count(name: str, number: int = 1) -> None:
