@@ -19,9 +19,9 @@ def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = get
     parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--region")
     given = parser.parse_args(arguments)
-    session = boto3.Session(region_name=given.region)
     try:
         with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:PutSecretValue"):
+            session = boto3.Session(region_name=given.region)  # a profile that does not exist shows here
             secret_arn = outputs_of(session, given.stack)["ClientCredentialsSecretArn"]
             client_secret = ask(f"Finch's client secret for {given.stack}: ").strip()
             if client_secret:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import time
 import uuid
@@ -19,7 +20,18 @@ import jwt
 from local.deployed import DeployedError, explained, outputs_of
 
 CONFIRM_AFTER_MINUTES = 15
-_LONGEST_ID = 255
+METADATA_MAX_BYTES = 2048
+_LONGEST = 255
+_PATTERNS = {
+    "payroll_provider": (r"[A-Za-z0-9_-]{1,64}", "is Finch's id of a provider, such as gusto"),
+    "connection_id": (r"[A-Za-z0-9-]{1,64}", "is Finch's id of a connection"),
+    "customer_email": (r"[^@\s]{1,64}@[^@\s]{1,190}", "is an address such as ada@acme.example"),
+    "return_url": (
+        r"(https://|http://(localhost|127\.0\.0\.1)[:/?])\S{1,1000}",
+        "begins with https:// (or http://localhost)",
+    ),
+}
+_SANDBOX = ("true", "false", "finch", "provider")
 
 
 class ReceiptError(Exception):
@@ -33,27 +45,84 @@ def sign_link(
     key: str,
     customer_id: str,
     lifetime_seconds: int = 600,
+    return_url: str | None = None,
+    products: Sequence[str] | None = None,
+    customer_name: str | None = None,
+    customer_email: str | None = None,
+    nonce: str | None = None,
+    metadata: Mapping[str, object] | None = None,
+    confirm: bool | None = None,
+    payroll_provider: str | None = None,
+    sandbox: bool | str | None = None,
+    manual: bool | None = None,
+    category: str | None = None,
+    connection_id: str | None = None,
+    link_id: str | None = None,
     now: int | None = None,
-    **claims: object,
 ) -> str:
-    """Return a signed link. `claims` are the optional ones by name (docs/links.md); None leaves one out.
+    """Return a signed link. docs/links.md says what each claim means; None leaves it out.
 
-    `now` is epoch seconds. Raises ValueError for what the stack would refuse in any configuration.
+    `link_id` is the claim `jti` (None: a new one); `now` is epoch seconds. Raises ValueError for what the stack would
+    refuse in any configuration: the team's developer should see it, not the customer.
     """
-    if not 0 < len(customer_id) <= _LONGEST_ID or not customer_id.isprintable():
-        raise ValueError("the customer's id has 1 to 255 printable characters")
+    if not kid or not key:
+        raise ValueError("a link is signed with a kid and a key")
     if lifetime_seconds <= 0:
         raise ValueError("a link lives for more than no time")
+    _check_text("the customer's id", customer_id)
+    optional: dict[str, object] = {
+        "return_url": return_url,
+        "products": None if products is None else _products(products),
+        "customer_name": customer_name,
+        "customer_email": customer_email,
+        "nonce": nonce,
+        "metadata": None if metadata is None else dict(metadata),
+        "confirm": confirm,
+        "payroll_provider": payroll_provider,
+        "sandbox": sandbox,
+        "manual": manual,
+        "category": category,
+        "connection_id": connection_id,
+    }
+    claims = {name: claim for name, claim in optional.items() if claim is not None}
+    _check(claims)
     issued = int(time.time()) if now is None else now
     content = {
         "aud": "finch-connect",
         "sub": customer_id,
-        "jti": str(uuid.uuid4()),
+        "jti": str(uuid.uuid4()) if link_id is None else _check_text("link_id", link_id),
         "iat": issued,
         "exp": issued + lifetime_seconds,
-        **{name: claim for name, claim in claims.items() if claim is not None},
+        **claims,
     }
     return f"{connect_url}?link={jwt.encode(content, key, algorithm='HS256', headers={'kid': kid})}"
+
+
+def _check(claims: Mapping[str, object]) -> None:
+    for name in ("customer_name", "nonce"):
+        if name in claims:
+            _check_text(name, claims[name])
+    for name, (pattern, rule) in _PATTERNS.items():
+        if name in claims and not re.fullmatch(pattern, str(claims[name])):
+            raise ValueError(f"{name} {rule}")
+    if claims.get("category", "hris") not in {"hris", "ats"}:
+        raise ValueError("category is hris or ats")
+    if str(claims.get("sandbox", "true")).lower() not in _SANDBOX:
+        raise ValueError(f"sandbox is one of {', '.join(_SANDBOX)}")
+    if len(json.dumps(claims.get("metadata", {})).encode()) > METADATA_MAX_BYTES:
+        raise ValueError(f"metadata is at most {METADATA_MAX_BYTES} bytes of JSON")
+
+
+def _check_text(what: str, text: object) -> str:
+    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST or not text.isprintable():
+        raise ValueError(f"{what} has 1 to {_LONGEST} printable characters")
+    return text
+
+
+def _products(products: Sequence[str]) -> list[str]:
+    if isinstance(products, str) or not products or len(set(products)) != len(products):
+        raise ValueError("products is a list that names each product once")
+    return list(products)
 
 
 def verify_receipt(
@@ -61,7 +130,7 @@ def verify_receipt(
 ) -> Mapping[str, Any]:
     """Return a receipt's claims if it is one, is of this stack and fresh, and is about the customer who is logged in.
 
-    Raises ReceiptError.
+    Raises ReceiptError, whose text ends a sentence that begins with "it is": a person may read it.
     """
     try:
         header = jwt.get_unverified_header(receipt)
@@ -74,8 +143,11 @@ def verify_receipt(
             leeway=60,
             options={"require": ["aud", "iss", "sub", "exp", "iat", "jti"]},
         )
-    except jwt.InvalidTokenError as error:
-        raise ReceiptError(f"not a receipt of this stack: {type(error).__name__}") from None
+    except jwt.ExpiredSignatureError:
+        raise ReceiptError("too old") from None
+    except jwt.InvalidTokenError:
+        # Without the cause: its text may quote what was sent, and this one is shown.
+        raise ReceiptError("not a receipt of this stack") from None
     if header.get("typ") != "finch-receipt+jwt":
         raise ReceiptError("not a receipt")
     if claims["sub"] != customer_id:
@@ -87,16 +159,29 @@ def verify_receipt(
 
 def deployed_link(given: argparse.Namespace) -> str:
     """Return a link for a deployed stack, with the caller's AWS credentials. Raises DeployedError."""
-    session = boto3.Session(region_name=given.region)
     with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:GetSecretValue"):
+        # Within `explained`: a session is where a profile that does not exist shows.
+        session = boto3.Session(region_name=given.region)
         outputs = outputs_of(session, given.stack)
+        if not {"ConnectUrl", "LinkKeySecretArn"} <= outputs.keys():
+            raise DeployedError(
+                f"{given.stack} is another kind of stack: STACK=… names the one that `make deploy` made."
+            )
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["LinkKeySecretArn"])
-    link_key = json.loads(secret["SecretString"])
+    try:
+        link_key = json.loads(secret["SecretString"])
+        kid, key = str(link_key["kid"]), str(link_key["key"])
+    except (ValueError, KeyError, TypeError):
+        # Without the cause: its text may quote the key.
+        raise DeployedError(
+            'The link key is not JSON of the form {"kid": "2", "key": "…"}: put a version of that form into '
+            f"{outputs['LinkKeySecretArn']}."
+        ) from None
     try:
         return sign_link(
             connect_url=outputs["ConnectUrl"],
-            kid=link_key["kid"],
-            key=link_key["key"],
+            kid=kid,
+            key=key,
             customer_id=given.customer,
             lifetime_seconds=given.minutes * 60,
             return_url=given.return_url,

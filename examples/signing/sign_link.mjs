@@ -6,8 +6,19 @@ import { createHmac, randomUUID } from "node:crypto";
 
 const { FINCH_LINK_KID, FINCH_LINK_KEY, CONNECT_URL } = process.env;
 const [customer, returnUrl] = process.argv.slice(2);
-const part = (content) => Buffer.from(JSON.stringify(content)).toString("base64url");
 
+// An empty key would sign too, and nobody would take the link.
+const missing = ["FINCH_LINK_KID", "FINCH_LINK_KEY", "CONNECT_URL"].filter((name) => !process.env[name]);
+if (missing.length) {
+  console.error(`Set ${missing.join(", ")}.`);
+  process.exit(1);
+}
+if (!customer) {
+  console.error("Say for whom: sign_link.mjs CUSTOMER [RETURN_URL]");
+  process.exit(1);
+}
+
+const part = (content) => Buffer.from(JSON.stringify(content)).toString("base64url");
 const now = Math.floor(Date.now() / 1000);
 const claims = { aud: "finch-connect", sub: customer, jti: randomUUID(), iat: now, exp: now + 600, return_url: returnUrl };
 const signed = `${part({ alg: "HS256", typ: "JWT", kid: FINCH_LINK_KID })}.${part(claims)}`;

@@ -7,22 +7,30 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import sys
 import time
 import uuid
-from os import getenv
+
+# An empty key would sign too, and nobody would take the link.
+missing = [name for name in ("FINCH_LINK_KID", "FINCH_LINK_KEY", "CONNECT_URL") if not os.environ.get(name)]
+if missing:
+    sys.exit(f"Set {', '.join(missing)}.")
+if not sys.argv[1:]:
+    sys.exit("Say for whom: sign_link.py CUSTOMER [RETURN_URL]")
 
 
-def part(content: dict[str, object]) -> str:
-    """Return one part of a JWT: JSON in base64url without padding."""
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).rstrip(b"=").decode()
+def part(content: bytes) -> str:
+    """Return one part of a JWT: base64url without padding."""
+    return base64.urlsafe_b64encode(content).rstrip(b"=").decode()
 
 
 customer, *rest = sys.argv[1:]
 now = int(time.time())
+header = {"alg": "HS256", "typ": "JWT", "kid": os.environ["FINCH_LINK_KID"]}
 claims = {"aud": "finch-connect", "sub": customer, "jti": str(uuid.uuid4()), "iat": now, "exp": now + 600}
 if rest:
     claims["return_url"] = rest[0]
-signed = part({"alg": "HS256", "typ": "JWT", "kid": getenv("FINCH_LINK_KID")}) + "." + part(claims)
-mac = hmac.new(getenv("FINCH_LINK_KEY", "").encode(), signed.encode(), hashlib.sha256).digest()
-print(f"{getenv('CONNECT_URL')}?link={signed}.{base64.urlsafe_b64encode(mac).rstrip(b'=').decode()}")
+signed = f"{part(json.dumps(header).encode())}.{part(json.dumps(claims).encode())}"
+mac = hmac.digest(os.environ["FINCH_LINK_KEY"].encode(), signed.encode(), hashlib.sha256)
+print(f"{os.environ['CONNECT_URL']}?link={signed}.{part(mac)}")

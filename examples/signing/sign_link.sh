@@ -4,6 +4,15 @@
 #   FINCH_LINK_KID=1 FINCH_LINK_KEY=… CONNECT_URL=https://…/connect ./sign_link.sh CUSTOMER [RETURN_URL]
 set -euo pipefail
 
+# An empty key would sign too, and nobody would take the link.
+for name in FINCH_LINK_KID FINCH_LINK_KEY CONNECT_URL; do
+  [ -n "${!name:-}" ] || { echo "Set $name." >&2; exit 1; }
+done
+[ -n "${1:-}" ] || { echo 'Say for whom: sign_link.sh CUSTOMER [RETURN_URL]' >&2; exit 1; }
+case "$1${2:-}" in
+  *[\"\\]* | *[[:cntrl:]]*) echo 'No quotes, backslashes or control characters, please: this script writes JSON by hand.' >&2; exit 1 ;;
+esac
+
 base64url() { openssl base64 -A | tr '+/' '-_' | tr -d '='; }
 
 now=$(date +%s)

@@ -1,22 +1,24 @@
 """`make demo`: the stack on this machine, one connection made by itself and told step by step, then yours to try.
 
 PORT chooses another port than 3000; DEMO_ONCE=1 ends after the one connection; CONNECT_MODE=session is the other form
-of the redirect. With FINCH_CLIENT_ID and
-FINCH_CLIENT_SECRET in the environment it is the real Finch sandbox, and you make the connection yourself.
+of the redirect. With FINCH_CLIENT_ID and FINCH_CLIENT_SECRET in the environment it is the real Finch sandbox, and you
+make the connection yourself.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import jwt
+import requests
 
 from local.browser import Browser
 from local.demo.app import CUSTOMERS, create_app
@@ -30,6 +32,9 @@ from local.simulator.person import approve
 
 EVENT_SECONDS = 30.0
 BY_HAND_SECONDS = 600.0
+INTERRUPTED = 130
+"""The shell's own code for Ctrl-C: whoever asked for one connection did not get it."""
+
 PRODUCTS = "company directory individual employment payment pay_statement"
 _SECRET_PARAMETERS = frozenset({"state", "code", "link", "finch_receipt", "session"})
 
@@ -73,7 +78,7 @@ def run(settings: DemoSettings, terminal: Terminal) -> int:
         terminal.step("Up")
         if finch is not None:
             finch.redirect_uris.add(f"{stack.public_url}/callback")
-            made = _connect_by_itself(stack, inbox, terminal)
+            made = _connect_or_explain(stack, inbox, terminal)
         else:
             made = _connect_by_hand(stack, inbox, terminal, wait=settings.once)
         if settings.once:
@@ -120,6 +125,13 @@ def _app(stack: RunningStack, inbox: Inbox) -> Any:
     return create_app(sign=sign, verify=verify, events=inbox.events)
 
 
+def _connect_or_explain(stack: RunningStack, inbox: Inbox, terminal: Terminal) -> bool:
+    try:
+        return _connect_by_itself(stack, inbox, terminal)
+    except RuntimeError as error:  # how `approve` says that Finch showed a page instead of going on
+        return _gave_up(str(error), stack, "ConnectFunction")
+
+
 def _connect_by_itself(stack: RunningStack, inbox: Inbox, terminal: Terminal) -> bool:
     """Play team, person and consumer once over HTTP; tell each step without a secret. Return whether it worked."""
     kid, key = stack.link_key()
@@ -158,6 +170,8 @@ def _connect_by_itself(stack: RunningStack, inbox: Inbox, terminal: Terminal) ->
     except ReceiptError as error:
         return _gave_up(f"the receipt is {error}", stack, "CallbackFunction")
     terminal.facts({**_shown(back.location), "receipt says": receipt["status"]})
+    if receipt["status"] != "connected":
+        return _gave_up(f"the receipt says {receipt['status']}", stack, "CallbackFunction")
 
     terminal.title("5. The team's queue has the event")
     event = inbox.wait_for(str(receipt["flow_id"]), EVENT_SECONDS)
@@ -170,7 +184,7 @@ def _connect_by_itself(stack: RunningStack, inbox: Inbox, terminal: Terminal) ->
     described = secrets.describe_secret(SecretId=event["detail"]["secret_arn"])
     version = next(version for version, stages in described["VersionIdsToStages"].items() if "AWSCURRENT" in stages)
     terminal.facts({"secret": described["Name"], "version": version})
-    return bool(receipt["status"] == "connected")
+    return True
 
 
 def _connect_by_hand(stack: RunningStack, inbox: Inbox, terminal: Terminal, *, wait: bool) -> bool:
@@ -210,16 +224,28 @@ def _gave_up(why: str, stack: RunningStack, function: str) -> bool:
     return False
 
 
-def main() -> int:
+def main(
+    start: Callable[[DemoSettings, Terminal], int] = run, settings_of: Callable[[], DemoSettings] = demo_settings
+) -> int:
     """Run until the end or Ctrl-C; return the exit code."""
+    # However it is asked to end, it ends by its context managers: a shell's background job has SIGINT ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    once = False
     try:
-        return run(demo_settings(), Terminal())
+        settings = settings_of()
+        once = settings.once
+        return start(settings, Terminal())
     except (EngineError, SettingsError) as error:
         print(f"\n{error}", file=sys.stderr)
         return 1
+    except requests.RequestException as error:
+        # The class alone: its text quotes the address, and that may carry a link or a code.
+        print(f"\nThe local stack did not answer ({type(error).__name__}). Please run this again.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("\nStopped; nothing is left running.")
-        return 0
+        return INTERRUPTED if once else 0
 
 
 if __name__ == "__main__":

@@ -6,8 +6,11 @@ listen to the bus.
 
 from __future__ import annotations
 
+import re
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from flask import Flask, redirect, render_template, request, session, url_for
@@ -33,22 +36,39 @@ OUTCOMES = {
     "orphaned": ("bad", "The connection could not be completed. Please try again."),
     "quarantined": ("calm", "Your sign-in worked, but something needs a second look. We will be in touch."),
 }
+WAITING_SECONDS = 60
+"""So long the page looks for the event by itself; an event that is later shows when the page is opened again."""
+
 _LIVE = {"Connection Established", "Connection Reauthorized"}
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",  # the way back carries a receipt
+    "X-Content-Type-Options": "nosniff",
+    # No form-action: Chromium holds a form's redirects to it too, and the button's lead to Finch.
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
+}
 
 
-def create_app(*, sign: Sign, verify: Verify, events: Events) -> Flask:
-    """Return the app; the session cookie's key is new for each run."""
+def create_app(*, sign: Sign, verify: Verify, events: Events, clock: Callable[[], float] = time.time) -> Flask:
+    """Return the app; the session cookie's key is new for each run. `clock` returns epoch seconds."""
     app = Flask(__name__)
     app.secret_key = secrets.token_bytes(32)
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
     app.config["SESSION_COOKIE_NAME"] = "northwind"
+    app.add_template_filter(_moment, "moment")
+    app.add_template_filter(_secret_name, "secret_name")
+
+    @app.after_request
+    def protect(response: Response) -> Response:
+        response.headers.update(_HEADERS)
+        return response
 
     @app.get("/")
     def home() -> str:
         customer = _customer()
         heard = [event for event in events() if event["detail"]["customer_id"] == customer]
         awaited = session.get("awaited")
-        arrived = any(event["detail"]["flow_id"] == awaited for event in heard)
+        missing = awaited is not None and not any(event["detail"]["flow_id"] == awaited for event in heard)
         return render_template(
             "home.html",
             customers=CUSTOMERS,
@@ -56,7 +76,8 @@ def create_app(*, sign: Sign, verify: Verify, events: Events) -> Flask:
             connections=_connections(heard),
             events=heard,
             outcome=OUTCOMES.get(session.get("outcome", "")),
-            waiting=awaited is not None and not arrived,
+            waiting=missing and clock() < session["awaited_until"],
+            late=missing,
         )
 
     @app.post("/customer")
@@ -80,6 +101,7 @@ def create_app(*, sign: Sign, verify: Verify, events: Events) -> Flask:
         except ReceiptError as error:
             return render_template("error.html", message=str(error)), 400
         session["outcome"], session["awaited"] = receipt["status"], receipt["flow_id"]
+        session["awaited_until"] = clock() + WAITING_SECONDS
         return redirect(url_for("home"), 303)
 
     return app
@@ -90,9 +112,20 @@ def _customer() -> str:
 
 
 def _connections(heard: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return what is connected now: the newest event of each connection."""
+    """Return what is connected now: the newest event of each connection, and whether it renewed it."""
     newest: dict[str, Mapping[str, Any]] = {}
     for event in heard:
         if event["detail-type"] in _LIVE:
-            newest.setdefault(event["detail"]["connection_id"], event["detail"])
+            shown = {**event["detail"], "renewed": event["detail-type"] == "Connection Reauthorized"}
+            newest.setdefault(event["detail"]["connection_id"], shown)
     return list(newest.values())
+
+
+def _moment(occurred_at: str) -> str:
+    """Return an event's time (ISO 8601, UTC) as a person reads it, such as `15 Jan 2026, 12:04:05 UTC`."""
+    return f"{datetime.fromisoformat(occurred_at):%-d %b %Y, %H:%M:%S} UTC"
+
+
+def _secret_name(arn: str) -> str:
+    """Return the name in a secret's ARN, without the hyphen and six characters that Secrets Manager appends."""
+    return re.sub(r"-[A-Za-z0-9]{6}$", "", arn.rsplit(":secret:", maxsplit=1)[-1])

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from types import TracebackType
 from typing import Any, Self
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 _WAIT_SECONDS = 1
 _REST_SECONDS = 0.3
+_NEEDED = frozenset({"event_id", "occurred_at", "customer_id", "flow_id"})
 
 
 class Inbox:
-    """Polls an SQS queue in a thread until it is left. Events come at least once, so `event_id` tells them apart."""
+    """Polls an SQS queue in a thread until it is left. Events come at least once, so `event_id` tells them apart.
+
+    What cannot be read stays on the queue: there a redrive policy takes it to a dead-letter queue.
+    """
 
     def __init__(self, sqs: Any, queue_url: str) -> None:
         self._sqs = sqs
@@ -33,9 +40,9 @@ class Inbox:
         self._thread.join()
 
     def events(self) -> list[dict[str, Any]]:
-        """Return all events so far, the newest first."""
+        """Return all events so far, the newest first: by when it happened, for the bus keeps no order."""
         with self._changed:
-            return list(reversed(self._events.values()))
+            return sorted(self._events.values(), key=lambda event: str(event["detail"]["occurred_at"]), reverse=True)
 
     def wait_for(self, flow_id: str | None, seconds: float) -> dict[str, Any] | None:
         """Wait for an event of a flow (None: of any), at most so long; None when there was none."""
@@ -50,12 +57,31 @@ class Inbox:
 
     def _poll(self) -> None:
         while not self._stop.wait(_REST_SECONDS):
-            answer = self._sqs.receive_message(
-                QueueUrl=self._queue_url, WaitTimeSeconds=_WAIT_SECONDS, MaxNumberOfMessages=10
-            )
-            for message in answer.get("Messages", []):
-                event = json.loads(message["Body"])
-                with self._changed:
-                    self._events[event["detail"]["event_id"]] = event
-                    self._changed.notify_all()
-                self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+            # A queue that cannot be reached for a moment is asked again; the thread must not end unseen.
+            with contextlib.suppress(BotoCoreError, ClientError):
+                self._take()
+
+    def _take(self) -> None:
+        answer = self._sqs.receive_message(
+            QueueUrl=self._queue_url, WaitTimeSeconds=_WAIT_SECONDS, MaxNumberOfMessages=10
+        )
+        for message in answer.get("Messages", []):
+            event = _event(message["Body"])
+            if event is None:
+                continue
+            with self._changed:
+                self._events.setdefault(event["detail"]["event_id"], event)
+                self._changed.notify_all()
+            self._sqs.delete_message(QueueUrl=self._queue_url, ReceiptHandle=message["ReceiptHandle"])
+
+
+def _event(body: str) -> dict[str, Any] | None:
+    """Return a message's event, or None for anything else."""
+    try:
+        event = json.loads(body)
+    except ValueError:
+        return None
+    detail = event.get("detail") if isinstance(event, dict) else None
+    if not isinstance(detail, dict) or not detail.keys() >= _NEEDED or "detail-type" not in event:
+        return None
+    return dict(event)

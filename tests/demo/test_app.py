@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
-from local.demo.app import OUTCOMES, create_app
+from local.demo.app import OUTCOMES, WAITING_SECONDS, create_app
 from local.links import ReceiptError
 from local.settings import SettingsError, demo_settings
 
@@ -20,6 +20,7 @@ class World:
         self.signed: list[tuple[str, str, str]] = []
         self.status = "connected"
         self.events: list[Mapping[str, Any]] = []
+        self.now = 1_700_000_000.0
 
     def sign(self, customer: str, name: str, nonce: str) -> str:
         self.signed.append((customer, name, nonce))
@@ -45,7 +46,8 @@ def world() -> World:
 @pytest.fixture
 def northwind(world: World) -> FlaskClient:
     """A browser at the app."""
-    return create_app(sign=world.sign, verify=world.verify, events=lambda: world.events).test_client()
+    app = create_app(sign=world.sign, verify=world.verify, events=lambda: world.events, clock=lambda: world.now)
+    return app.test_client()
 
 
 def test_the_button_leads_to_a_link_for_who_is_logged_in(northwind: FlaskClient, world: World) -> None:
@@ -83,12 +85,14 @@ def test_a_receipt_without_a_start_is_not_believed(northwind: FlaskClient) -> No
 
 def test_the_list_shows_what_the_events_say_of_this_customer(northwind: FlaskClient, world: World) -> None:
     """Of nobody else; each connection once, newest event first."""
-    arn = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/local/connections/c-1"
+    arn = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/local/connections/c-1-AbCd12"
     world.happened("Connection Established", "acme", secret_arn=arn)
     world.happened("Connection Reauthorized", "acme", secret_arn=arn)
     world.happened("Connection Established", "globex", connection_id="c-2", provider_id="workday")
     text = northwind.get("/").text
-    assert text.count("finch/local/connections/c-1") == 1
+    assert text.count("finch/local/connections/c-1<") == 1
+    assert "Renewed" in text
+    assert "15 Jan 2026, 12:00:00 UTC" in text
     assert "Connection Reauthorized" in text
     assert "workday" not in text
 
@@ -101,6 +105,44 @@ def test_while_its_event_is_on_the_way_the_page_looks_again(northwind: FlaskClie
     assert "refresh" in northwind.get("/").text
     world.happened("Connection Established", "acme")
     assert "refresh" not in northwind.get("/").text
+
+
+def test_the_page_does_not_look_for_ever(northwind: FlaskClient, world: World) -> None:
+    """An event that is late shows when the person looks again."""
+    northwind.post("/connect-payroll")
+    northwind.get("/connected?finch_receipt=receipt-of-acme")
+    world.now += WAITING_SECONDS
+    text = northwind.get("/").text
+    assert "refresh" not in text
+    assert "Look again" in text
+    world.happened("Connection Established", "acme")
+    assert "Look again" not in northwind.get("/").text
+
+
+def test_a_new_start_waits_for_nothing_from_before(northwind: FlaskClient) -> None:
+    """Its outcome and its event are still to come."""
+    northwind.post("/connect-payroll")
+    northwind.get("/connected?finch_receipt=receipt-of-acme")
+    northwind.post("/connect-payroll")
+    text = northwind.get("/").text
+    assert "refresh" not in text
+    assert "Your payroll is connected" not in text
+
+
+@pytest.mark.parametrize("path", ["/", "/connected?finch_receipt=forged"])
+def test_a_page_is_kept_nowhere_and_loads_nothing(northwind: FlaskClient, path: str) -> None:
+    """No script, nobody else's file, and no receipt in a Referer."""
+    answer = northwind.get(path)
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "<script" not in answer.text
+
+
+def test_what_an_event_says_is_text_on_the_page(northwind: FlaskClient, world: World) -> None:
+    """Never markup."""
+    world.happened("Connection Established", "acme", provider_id="<b>gusto</b>")
+    assert "&lt;b&gt;gusto&lt;/b&gt;" in northwind.get("/").text
 
 
 def test_another_customer_starts_with_nothing(northwind: FlaskClient, world: World) -> None:
