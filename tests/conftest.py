@@ -22,7 +22,7 @@ from local.simulator.person import approve, deny
 from tests.contracts import validate_event
 
 CLIENT_ID, CLIENT_SECRET = "client-e2e", "secret-e2e-6d1f"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ from typing import Any
 
 from finch_connect import wiring
 from finch_connect.config import from_environment
-from finch_connect.observability import count, logger
+from finch_connect.observability import count, log_unexpected, logger
 from finch_connect.publishing import sweep
 
 CONFIG = from_environment()
@@ -25,5 +25,7 @@ def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
     for name, number in counts.items():
         if number:
             count(f"Swept{name.capitalize()}", number)
+    for error in done.unexpected:
+        log_unexpected(error)
     logger.info("swept", extra={**counts, "stuck_flows": done.stuck[:20]})
     return counts

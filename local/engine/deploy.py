@@ -30,7 +30,7 @@ type Clients = Callable[[str], Any]
 BUILD = ROOT / ".aws-sam" / "build"
 _BUILT_FROM = BUILD / "built-from.sha256"
 _SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers")
-_DELIVERY_SECONDS = 15.0
+_DELIVERY_SECONDS = 60.0
 
 REFUSED_BY_EMULATOR = frozenset({"AWS::Events::EventBusPolicy"})
 """Resource types that make MiniStack 1.5.33 refuse a whole template."""

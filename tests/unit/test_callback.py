@@ -290,6 +290,19 @@ def test_while_the_vault_is_away_the_token_waits_in_the_fallback(world: World) -
     assert json.loads(world.fallback.kept[redirect.flow_id].reveal())["access_token"] == "token-1"
 
 
+def test_a_mistake_of_ours_after_the_exchange_does_not_lose_the_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits in the fallback, the error goes on to the log, and the same address then says connected."""
+    redirect = world.started()
+    with monkeypatch.context() as broken:
+        broken.delattr(type(world.vault), "put")
+        with pytest.raises(AttributeError):
+            world.callback(world.came(redirect))
+    assert "token-1" in world.fallback.kept[redirect.flow_id].reveal()
+    assert world.finished(redirect).status is Status.UNSTORED
+
+
 def test_when_the_fallback_fails_too_the_row_says_that_the_token_is_lost(world: World) -> None:
     """Nothing can be done but to say so, to the person and to an operator."""
     world.vault.down = world.fallback.down = True

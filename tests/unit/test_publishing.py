@@ -6,6 +6,7 @@ import dataclasses
 
 from finch_connect.model import Status
 from finch_connect.publishing import publish, sweep, unpublished_outcomes
+from finch_connect.secret import Secret
 from tests.fakes import FakeDeadline
 from tests.unit.conftest import GRANT, World
 
@@ -150,6 +151,19 @@ def test_one_flow_that_is_stuck_does_not_hold_up_the_others(world: World) -> Non
     world.clock.forward(minutes=3)
     assert swept(world) == {"published": 1, "stuck": [one.flow_id]}
     assert [flow.flow_id for flow in world.bus.published] == [two.flow_id]
+
+
+def test_a_mistake_of_ours_is_handed_on_and_holds_up_nobody(world: World) -> None:
+    """The log has it; the other flows move on."""
+    world.vault.down = True
+    broken = world.finished(world.started())
+    world.vault.down = False
+    world.fallback.kept[broken.flow_id] = Secret("not what was kept")
+    world.started("globex")
+    world.clock.forward(hours=25)
+    done = sweep(world.sweeper_ports, world.config, FakeDeadline(200))
+    assert (done.abandoned, done.stuck) == (1, [broken.flow_id])
+    assert [type(error).__name__ for error in done.unexpected] == ["JSONDecodeError"]
 
 
 def test_a_sweep_without_time_left_begins_nothing(world: World) -> None:

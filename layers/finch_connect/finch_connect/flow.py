@@ -230,6 +230,9 @@ def _kept(
         return custody.place(flow, grant, ports, config, ports.clock())
     except ServiceUnavailableError:
         return _waiting(flow, grant, ports)
+    except Exception:  # a mistake of ours: whatever it is, the token must not be lost with it
+        _settle(_waiting(flow, grant, ports), ports)
+        raise
 
 
 def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts) -> Flow:

@@ -52,13 +52,17 @@ def _tells(flow: Flow) -> bool:
 
 @dataclass(slots=True)
 class Sweep:
-    """What one sweep did, for its log line; `stuck` are the ids of flows that it could not move on."""
+    """What one sweep did, for its log line.
+
+    `stuck` are the ids of flows that it could not move on; `unexpected` is what nobody foresaw, to be logged.
+    """
 
     abandoned: int = 0
     orphaned: int = 0
     placed: int = 0
     published: int = 0
     stuck: list[str] = field(default_factory=list)
+    unexpected: list[Exception] = field(default_factory=list)
 
 
 def sweep(ports: SweeperPorts, config: Config, deadline: Deadline) -> Sweep:
@@ -74,6 +78,9 @@ def sweep(ports: SweeperPorts, config: Config, deadline: Deadline) -> Sweep:
             _move_on(flow, done, ports, config)
         except FinchConnectError:  # one flow that cannot be moved must not hold up the others
             done.stuck.append(flow.flow_id)
+        except Exception as error:  # noqa: BLE001  # nor must a mistake of ours, which is handed on to be logged
+            done.stuck.append(flow.flow_id)
+            done.unexpected.append(error)
     return done
 
 
