@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,6 +41,17 @@ def test_the_layer_is_pure_python(built: Path) -> None:
     """So that one build runs on arm64 and x86_64."""
     layer = built / "FinchConnectLayer"
     assert [path.name for path in layer.rglob("*") if path.suffix in {".so", ".pyd", ".dylib"}] == []
+
+
+def test_the_layer_holds_the_models_of_the_services_it_calls_and_no_more(built: Path) -> None:
+    """Those that wiring makes clients of. A botocore that keeps them elsewhere fails here and at the import above."""
+    wiring = (ROOT / "layers/finch_connect/finch_connect/wiring.py").read_text()
+    models = built / "FinchConnectLayer/python/botocore/data"
+    assert {path.name for path in models.iterdir() if path.is_dir()} == set(
+        re.findall(r'aws\.client\("(\w+)"\)', wiring)
+    )
+    size = sum(path.stat().st_size for path in (built / "FinchConnectLayer").rglob("*") if path.is_file())
+    assert size < 24_000_000
 
 
 def test_the_layers_bytecode_is_valid_wherever_it_is_unzipped(built: Path) -> None:
