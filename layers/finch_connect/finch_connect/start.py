@@ -90,7 +90,7 @@ def start(
 
     Raises:
         LinkRefusedError: the confirm form did not come from our own page.
-        ServiceUnavailableError: the table or the client secret cannot be reached; nothing was written.
+        ServiceUnavailableError: the table cannot be reached; nothing was written.
     """
     flow_id = flow_id_of(request.customer_id, request.link_id)
     if browser.pressed:
