@@ -259,7 +259,8 @@ def test_a_receipt_is_no_link_and_a_link_no_receipt(world: World) -> None:
     flow = world.finished(world.started())
     receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
     assert reason(receipt).reason == "link_header"
-    for text in (sign(), sign(typ="finch-receipt+jwt"), "", "x.y.z"):
+    untyped = sign({"aud": "finch-receipt", "status": "connected", "flow_id": flow.flow_id})
+    for text in (sign(), sign(typ="finch-receipt+jwt"), untyped, "", "x.y.z"):
         with pytest.raises(ReceiptRefusedError):
             verify_receipt(text, KEYS, NOW)
 
