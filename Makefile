@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 EMULATOR := .venv-emulator
+SCAN := .venv-scan
 # `sam build` looks for python3.13 on the PATH; the functions' shared code lies in the layer.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/finch_connect
@@ -33,7 +34,7 @@ demo: setup ## Run the stack on this machine and make one connection; then http:
 	@python -m local.demo
 
 .PHONY: test
-test: setup lint validate ## Everything: lint, types, template, and all tests
+test: setup lint validate scan ## Everything: lint, types, template, and all tests
 	$(SAY) 'pytest'
 	@python -m pytest
 
@@ -52,6 +53,11 @@ validate: setup ## sam validate --lint and cfn-lint on the templates
 	$(SAY) 'template'
 	@cfn-lint template.yaml examples/consumer/template.yaml
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} sam validate --lint --template-file template.yaml
+
+.PHONY: scan
+scan: setup $(SCAN)/.installed ## checkov on the templates; each exception in them has its reason
+	$(SAY) 'checkov'
+	@$(SCAN)/bin/checkov --config-file .checkov.yaml --file template.yaml examples/consumer/template.yaml
 
 .PHONY: build
 build: setup ## sam build: functions and layer into .aws-sam
@@ -76,7 +82,7 @@ link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETU
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes
 	$(SAY) 'pip-compile'
-	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator; do \
+	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/scan; do \
 	  echo "$$one.txt"; \
 	  uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url \
 	    "$$one.in" --output-file "$$one.txt"; \
@@ -84,7 +90,7 @@ lock: setup ## Pin the requirements anew, with hashes
 
 .PHONY: clean
 clean: ## Remove what was built and installed
-	rm -rf .aws-sam $(VENV) $(EMULATOR) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .aws-sam $(VENV) $(EMULATOR) $(SCAN) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: setup
 setup: $(VENV)/.installed $(EMULATOR)/.installed ## Install what is pinned, once (.venv and .venv-emulator)
@@ -100,6 +106,12 @@ $(EMULATOR)/.installed: requirements/emulator.txt
 	$(SAY) 'Installing the AWS emulator into $(EMULATOR) (once)'
 	@$(call make_venv,$(EMULATOR))
 	@$(EMULATOR)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/emulator.txt
+	@touch $@
+
+$(SCAN)/.installed: requirements/scan.txt
+	$(SAY) 'Installing the template scanner into $(SCAN) (once)'
+	@$(call make_venv,$(SCAN))
+	@$(SCAN)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/scan.txt
 	@touch $@
 
 # python3.13 by name (pyenv's shims obey .python-version), or through uv, which fetches it.

@@ -202,6 +202,7 @@ def _sam(arguments: list[str], step: str, endpoint_url: str | None = None) -> No
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_POLL_DELAY": "1",
             "__SAM_CLI_APP_DIR": scratch,
+            "TMPDIR": scratch,  # SAM CLI leaves empty folders behind
         }
         if endpoint_url is not None:
             environment["AWS_ENDPOINT_URL"] = endpoint_url

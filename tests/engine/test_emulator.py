@@ -1,0 +1,56 @@
+"""The emulator goes when we go, however we went, and takes its files along."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import requests
+
+from tests.template import ROOT
+
+_RUNS_AN_EMULATOR = """
+import time
+from local.engine.emulator import emulator
+with emulator(auth=False) as url:
+    print(url, flush=True)
+    time.sleep(600)
+"""
+_PATIENCE_SECONDS = 30.0
+
+
+def _answers(url: str) -> bool:
+    try:
+        return requests.get(f"{url}/_ministack/health", timeout=2).ok
+    except requests.RequestException:
+        return False
+
+
+def _gone_within_patience(url: str, scratch: Path) -> bool:
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while time.monotonic() < patience:
+        if not _answers(url) and not any(scratch.iterdir()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def test_an_emulator_does_not_outlive_a_parent_that_was_killed_hard(tmp_path: Path) -> None:
+    """No cleaning up runs after SIGKILL: the guard does it, with no port and no folder left."""
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    parent = subprocess.Popen(
+        [sys.executable, "-c", _RUNS_AN_EMULATOR], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
+    )
+    with parent:
+        try:
+            assert parent.stdout is not None
+            url = parent.stdout.readline().strip()
+            assert _answers(url)
+            assert any(tmp_path.iterdir())
+        finally:
+            parent.send_signal(signal.SIGKILL)
+    assert _gone_within_patience(url, tmp_path)
