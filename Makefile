@@ -79,6 +79,11 @@ link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETU
 	@python -m local.links --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)") \
 	  $(if $(NAME),--name "$(NAME)")
 
+.PHONY: quarantine
+quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
+	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release "$(RELEASE)") \
+	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard "$(DISCARD)")
+
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes
 	$(SAY) 'pip-compile'

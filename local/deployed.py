@@ -19,6 +19,12 @@ def outputs_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
 
 
+def parameters_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
+    """Return the parameters with which a stack was deployed, by name."""
+    described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
+
+
 @contextmanager
 def explained(stack: str, needs: str) -> Iterator[None]:
     """Turn AWS's errors into DeployedError; `needs` names the permissions that are needed."""

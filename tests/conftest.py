@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import jwt
 import pytest
@@ -19,9 +20,10 @@ from local.browser import Browser, Page
 from local.engine import LocalStack, RunningStack
 from local.simulator import Simulator
 from local.simulator.person import approve, deny
+from tests.canary import CANARIES, CLIENT_SECRET, CUSTOMER_EMAIL, CUSTOMER_NAME, Visitor
 from tests.contracts import validate_event
 
-CLIENT_ID, CLIENT_SECRET = "client-e2e", "secret-e2e-6d1f"
+CLIENT_ID = "client-e2e"
 PATIENCE_SECONDS = 60.0
 
 
@@ -40,11 +42,13 @@ def finch_server() -> Iterator[Simulator]:
 
 
 @pytest.fixture
-def finch(finch_server: Simulator) -> Simulator:
+def finch(finch_server: Simulator) -> Iterator[Simulator]:
     """The simulated Finch, as if it had just started."""
     finch_server.forget()
     finch_server.client_secret = CLIENT_SECRET
-    return finch_server
+    yield finch_server
+    for token in finch_server.store.tokens:
+        CANARIES.add("token", token)
 
 
 def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) -> RunningStack:
@@ -92,7 +96,7 @@ class Customer:
     finch: Simulator
     customer_id: str = field(default_factory=lambda: f"acme-{uuid.uuid4().hex[:8]}")
     link_id: str = field(default_factory=lambda: uuid.uuid4().hex)
-    browser: Browser = field(default_factory=Browser)
+    browser: Browser = field(default_factory=Visitor)
     claims: dict[str, Any] = field(default_factory=dict)
     provider: str = "gusto"
     username: str = "smallco"
@@ -112,7 +116,8 @@ class Customer:
             "jti": self.link_id,
             "iat": now,
             "exp": now + 600,
-            "customer_name": "Acme Inc",
+            "customer_name": CUSTOMER_NAME,
+            "customer_email": CUSTOMER_EMAIL,
             "return_url": f"{self.stack.public_url}/connected",
             "nonce": "nonce-1",
             "metadata": {"plan": "gold"},
@@ -180,14 +185,14 @@ class Inbox:
 
     def __init__(self, stack: RunningStack) -> None:
         self._stack = stack
-        self._events: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
 
     def of(self, customer: Customer) -> list[dict[str, Any]]:
         """Return the events of this customer's flow that have arrived."""
         for event in self._stack.received():
             validate_event(event)
-            self._events.append(event)
-        return [event for event in self._events if event["detail"]["flow_id"] == customer.flow_id]
+            self.events.append(event)
+        return [event for event in self.events if event["detail"]["flow_id"] == customer.flow_id]
 
     def wait_for(self, customer: Customer, number: int = 1) -> list[dict[str, Any]]:
         """Wait until that many events of the customer's flow are there, and return them."""
@@ -217,6 +222,11 @@ def a_customer(stack: RunningStack, finch: Simulator) -> Callable[..., Customer]
 def customer(a_customer: Callable[..., Customer]) -> Customer:
     """One customer."""
     return a_customer()
+
+
+def query_of(callback: str) -> dict[str, str]:
+    """Return the query parameters of an address."""
+    return dict(parse_qsl(urlsplit(callback).query))
 
 
 def secret_versions(stack: RunningStack, arn_or_name: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from http.cookies import SimpleCookie
@@ -18,6 +17,7 @@ from finch_connect.adapters.items import flow_of
 from local.simulator import Simulator
 from local.simulator.store import Asked
 from tests.contracts import validate_event
+from tests.handlers.container import Context, handler_of
 from tests.template import ROOT, load_template
 
 EVENTS = ROOT / "events"
@@ -32,29 +32,6 @@ HEADERS = {
 
 def load(name: str) -> Any:
     return json.loads((EVENTS / f"{name}.json").read_text())
-
-
-def handler_of(function: str) -> Callable[[Any, Any], Any]:
-    """Load a function's module as a fresh container does, and return its handler."""
-    spec = importlib.util.spec_from_file_location(f"app_{function}", ROOT / "functions" / function / "app.py")
-    assert spec is not None
-    assert spec.loader is not None
-    app = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(app)
-    handler: Callable[[Any, Any], Any] = app.handler
-    return handler
-
-
-class Context:
-    """Lambda's context, as far as the handlers read it."""
-
-    function_name = "function"
-    memory_limit_in_mb = 1024
-    invoked_function_arn = "arn:aws:lambda:eu-central-1:000000000000:function:function"
-    aws_request_id = "request-1"
-
-    def get_remaining_time_in_millis(self) -> int:
-        return 25_000
 
 
 class Account:

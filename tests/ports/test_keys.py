@@ -31,7 +31,6 @@ def test_after_a_rotation_the_new_and_the_previous_key_are_accepted(
     """Links that were signed yesterday go on working."""
     link_keys.current()
     rotate(secrets_manager, "2", "second-key")
-    monotonic.now += 11
     for kid, text in [("2", "second-key"), ("1", "first-key")]:
         found = link_keys.find(kid)
         assert found is not None

@@ -152,9 +152,10 @@ def _quarantine(flow: Flow, grant: Grant, reason: str, ports: CustodyPorts, conf
 
 
 def _identity(grant: Grant) -> dict[str, object]:
-    """Return what the row and the event say of a grant."""
+    """Return what the row and the event say of a grant; a connection id that is none is left to the document."""
+    known = grant.connection_id is not None and _CONNECTION_ID.fullmatch(grant.connection_id) is not None
     return {
-        "connection_id": grant.connection_id,
+        "connection_id": grant.connection_id if known else None,
         "provider_id": grant.provider_id,
         "client_type": grant.client_type,
         "granted_products": grant.products,

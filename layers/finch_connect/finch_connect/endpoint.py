@@ -36,6 +36,7 @@ def endpoint(config: Config, refused: type[FinchConnectError]) -> Callable[[Serv
                 request = http.read(event)
                 as_json = request.wants_json
                 response = PREFETCH if request.is_prefetch else serve(request, LambdaDeadline(context))
+                response = http.pruned(response, request)
             except http.BadRequestError as error:
                 response = _problem(refused(str(error)), config, as_json)
             except FinchConnectError as error:

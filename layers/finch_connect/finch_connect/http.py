@@ -12,11 +12,14 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 
 from finch_connect.config import Config
 from finch_connect.secret import Secret
+from finch_connect.states import is_cookie_name
 from finch_connect.style import STYLE_HASH
 
 MAX_QUERY_LENGTH = 8192
 MAX_BODY_LENGTH = 8192
 MAX_PARAMETERS = 32
+MOST_COOKIES = 32
+"""So many of our cookies a browser keeps: some 2,600 bytes, far below API Gateway's 10,240 for all headers."""
 
 _JSON_TYPES = ("application/json", "application/problem+json")
 
@@ -120,6 +123,20 @@ def is_elsewhere(request: Request, config: Config) -> bool:
 def moved(request: Request, config: Config) -> str:
     """Return this request's address on the configured host."""
     return f"{config.public_url}/connect?{urlencode(request.query)}"
+
+
+def pruned(response: Response, request: Request) -> Response:
+    """Return the answer that also deletes the oldest of our cookies where the browser brought too many of them.
+
+    A flow that nobody finishes leaves its cookie behind for a day. Browsers send the oldest first (RFC 6265
+    section 5.4), so the last MOST_COOKIES stay. An answer that sets no cookie is left as it is: refusals are all alike.
+    """
+    if not response.cookies:
+        return response
+    kept = {cookie.name for cookie in response.cookies}
+    ours = [name for name in request.cookies if is_cookie_name(name) and name not in kept]
+    stale = tuple(Cookie(name, Secret(""), max_age=0) for name in ours[:-MOST_COOKIES])
+    return dataclasses.replace(response, cookies=(*stale, *response.cookies))
 
 
 def answer(response: Response, config: Config) -> dict[str, Any]:

@@ -132,10 +132,14 @@ class Flow:
         return hashlib.sha256(material.encode()).hexdigest()[:32]
 
     def settled(self, status: Status, *, at: datetime, **facts: object) -> Flow:
-        """Return this flow with its outcome, due for publishing again in two minutes unless that is seen to happen."""
+        """Return this flow with its outcome, still to be told: due in two minutes unless that is seen to happen.
+
+        An earlier outcome's reason does not outlive it.
+        """
         moment = epoch_ms(at)
         due = moment if status is Status.UNSTORED else moment + PUBLISH_GRACE_MS
-        return dataclasses.replace(self, status=status, settled_at=moment, due_at=due, **facts)  # type: ignore[arg-type]  # mypy cannot follow ** into replace
+        known = {"reason": None, "published_at": None} | facts
+        return dataclasses.replace(self, status=status, settled_at=moment, due_at=due, **known)  # type: ignore[arg-type]  # mypy cannot follow ** into replace
 
 
 PUBLISH_GRACE_MS = 120_000

@@ -19,6 +19,7 @@ FORM_COOKIE_PREFIX = "__Host-fcf-"
 
 _FLOW_ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _STATE = re.compile(r"([A-Za-z0-9_-]{22})\.[A-Za-z0-9_-]{43}")
+_COOKIE_NAME = re.compile(f"(?:{COOKIE_PREFIX}|{FORM_COOKIE_PREFIX})[A-Za-z0-9_-]{{22}}")
 _COOKIE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
@@ -75,6 +76,11 @@ def cookie_name(flow_id: str) -> str:
 def form_cookie_name(flow_id: str) -> str:
     """Return the name of the cookie to which the confirm form's nonce is bound."""
     return FORM_COOKIE_PREFIX + flow_id
+
+
+def is_cookie_name(name: str) -> bool:
+    """Tell whether this is the name of one of our cookies, a flow's or a confirm form's."""
+    return _COOKIE_NAME.fullmatch(name) is not None
 
 
 def flow_id_of_cookie(name: str) -> str | None:

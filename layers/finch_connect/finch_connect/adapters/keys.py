@@ -51,6 +51,7 @@ class SecretsManagerLinkKeys:
         self._monotonic = monotonic
         self._current: tuple[float, LinkKey] | None = None
         self._previous: tuple[float, LinkKey | None] | None = None
+        self._looked_again: float | None = None
 
     def current(self) -> LinkKey:
         """See `ports.LinkKeys.current`."""
@@ -63,19 +64,22 @@ class SecretsManagerLinkKeys:
 
     def find(self, kid: str) -> LinkKey | None:
         """See `ports.LinkKeys.find`."""
+        found = self._among(kid)
+        if found is None and (self._looked_again is None or self._monotonic() - self._looked_again >= REFETCH_SECONDS):
+            self._looked_again = self._monotonic()
+            self._current = self._previous = None  # the key may have been rotated since
+            found = self._among(kid)
+        return found
+
+    def _among(self, kid: str) -> LinkKey | None:
+        """Return the key of that name among the two; the previous one is read when the current one is another."""
         key = self.current()
-        if key.kid != kid and self._current is not None and self._age(self._current) >= REFETCH_SECONDS:
-            self._current = None  # the key may have been rotated since
-            key = self.current()
         if key.kid == kid:
             return key
-        previous = self._previous_key()
-        return previous if previous is not None and previous.kid == kid else None
-
-    def _previous_key(self) -> LinkKey | None:
-        if self._previous is None or self._age(self._previous) >= REFETCH_SECONDS:
+        if self._previous is None or self._age(self._previous) >= CACHE_SECONDS:
             self._previous = (self._monotonic(), self._stage("AWSPREVIOUS"))
-        return self._previous[1]
+        previous = self._previous[1]
+        return previous if previous is not None and previous.kid == kid else None
 
     def _age(self, kept: tuple[float, object]) -> float:
         return self._monotonic() - kept[0]

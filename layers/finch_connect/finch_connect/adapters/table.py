@@ -110,9 +110,16 @@ class DynamoFlowTable:
 
     def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
         """See `ports.FlowTable.settle`."""
-        present = {name: getattr(settled, name) for name in _OUTCOME_FIELDS}
-        changes = {name: content for name, content in present.items() if content is not None}
-        return self._update(settled.flow_id, changes, **_unchanged(settled, was))
+        outcome = {name: getattr(settled, name) for name in _OUTCOME_FIELDS}
+        changes = {name: content for name, content in outcome.items() if content is not None}
+        # An outcome over an outcome (a release from quarantine) is told anew, and keeps nothing of the one before.
+        gone = tuple(name for name in outcome if name not in changes)
+        return self._update(
+            settled.flow_id,
+            {**changes, "due": DUE_PARTITION},
+            remove=(*gone, "published_at"),
+            **_unchanged(settled, was),
+        )
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         """See `ports.FlowTable.mark_published`."""

@@ -1,0 +1,106 @@
+"""What the attacks share: proof that nothing happened, the one refusal, and the table of rows at the end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from local.browser import Page
+from local.engine import RunningStack
+from local.simulator import Simulator
+from tests.attacks.rows import ROWS
+from tests.canary import Visitor
+
+_ROW = re.compile(r"tests/attacks/\S+::test_(\d\d)_")
+_VOLATILE = {"date", "server", "connection", "content-length"}
+_TOLD_LATER = {"published_at", "due", "due_at"}
+"""The relay marks rows in its own time."""
+
+Untouched = Callable[[], AbstractContextManager[None]]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What has happened so far: calls to Finch's API, secrets with their versions, rows."""
+
+    calls: int
+    secrets: Mapping[str, int]
+    rows: Mapping[str, Any]
+
+
+def effects(stack: RunningStack, finch: Simulator) -> Effects:
+    """Count what an attack could have caused."""
+    listed = stack.client("secretsmanager").get_paginator("list_secrets").paginate()
+    items = stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack.outputs["TableName"])
+    return Effects(
+        calls=len([call for call in finch.calls if "/auth/" in call.path or call.path.startswith("/introspect")]),
+        secrets={
+            one["Name"]: len(one.get("SecretVersionsToStages") or ()) for page in listed for one in page["SecretList"]
+        },
+        rows={
+            item["id"]["S"]: {name: value for name, value in item.items() if name not in _TOLD_LATER}
+            for page in items
+            for item in page["Items"]
+        },
+    )
+
+
+@contextmanager
+def nothing_happens(stack: RunningStack, finch: Simulator) -> Iterator[None]:
+    """Hold that what is inside calls Finch not once and writes neither a row nor a secret.
+
+    Events follow from rows alone (row 34: nobody else may publish), so there is none either.
+    """
+    before = effects(stack, finch)
+    yield
+    assert effects(stack, finch) == before
+
+
+@pytest.fixture
+def untouched(stack: RunningStack, finch: Simulator) -> Untouched:
+    """`with untouched():` holds that nothing happens."""
+    return lambda: nothing_happens(stack, finch)
+
+
+def headers_of(page: Page) -> dict[str, str]:
+    """Return an answer's headers without those that differ by nature."""
+    return {name.lower(): value for name, value in page.headers.items() if name.lower() not in _VOLATILE}
+
+
+def refused(page: Page) -> bool:
+    """Tell whether this is the one refusal of its route: the same status, headers and body for every cause."""
+    route = page.url.partition("?")[0]
+    reference = Visitor().get(route)
+    assert reference.status == 400
+    assert page.status == 400, (page.status, page.location, page.text[:300])
+    assert page.text == reference.text
+    assert headers_of(page) == headers_of(reference)
+    return True
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The canary's search comes last: it is over the whole suite."""
+    items.sort(key=lambda item: item.name.startswith("test_33_"))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the table: row, outcome, how many tests."""
+    counts: dict[int, dict[str, int]] = {}
+    for outcome in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if (found := _ROW.search(report.nodeid)) and (report.when == "call" or outcome == "error"):
+                row = counts.setdefault(int(found.group(1)), {})
+                row[outcome] = row.get(outcome, 0) + 1
+    if not counts:
+        return
+    terminalreporter.section("attacks")
+    for number, what in ROWS.items():
+        row = counts.get(number, {})
+        bad = row.get("failed", 0) + row.get("error", 0)
+        verdict = "not run" if not row else "FAILED" if bad else "held"
+        terminalreporter.line(f"{number:>3}  {verdict:8} {row.get('passed', 0):>4} of {sum(row.values()):<4} {what}")

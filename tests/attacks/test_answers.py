@@ -1,0 +1,313 @@
+"""Rows 17 to 25: what comes back from Finch, or pretends to."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Callable
+from urllib.parse import parse_qsl, quote, urlencode
+
+import pytest
+
+from local.engine import RunningStack
+from local.quarantine import Quarantine, UndecidedError
+from local.simulator import Fault, Simulator
+from tests.attacks.conftest import Untouched, headers_of, nothing_happens, refused
+from tests.canary import Visitor
+from tests.conftest import Customer, Inbox, query_of, secret_content, secret_versions
+
+
+def changed(callback: str, *, remove: str = "", **query: str) -> str:
+    """Return a callback's address with other parameters."""
+    address, _, _ = callback.partition("?")
+    kept = {name: value for name, value in query_of(callback).items() if name != remove}
+    return f"{address}?{urlencode({**kept, **query})}"
+
+
+def test_17_a_callback_without_code_and_error_fails_the_flow_and_the_link_starts_anew(
+    customer: Customer, inbox: Inbox, finch: Simulator
+) -> None:
+    """State and cookie are right, so it is this person's; there is nothing to exchange."""
+    assert customer.receipt(customer.come_back(changed(customer.approved(), remove="code")))["status"] == "failed"
+    (event,) = inbox.wait_for(customer)
+    assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Failed", "code_missing")
+    assert finch.calls_to("/auth/token") == []
+    assert customer.connect()["status"] == "connected"
+
+
+def quarantine_of(stack: RunningStack) -> Quarantine:
+    """Return the operator's tool, on the deployed stack."""
+    stage = "session" if "finch-connect-session" in stack.outputs["BusName"] else "local"
+    return Quarantine(stack.client("dynamodb"), stack.client("secretsmanager"), stack.outputs["TableName"], stage)
+
+
+@pytest.fixture
+def injected(a_customer: Callable[..., Customer], inbox: Inbox) -> tuple[Customer, Customer, str]:
+    """A victim who is connected, and an attacker who brought the victim's next code under a state of their own."""
+    victim, attacker = a_customer(), a_customer(username="largeco")
+    victim.connect()
+    (event,) = inbox.wait_for(victim)
+    stolen = query_of(dataclasses.replace(victim, link_id="another link", browser=Visitor()).approved())["code"]
+    callback = changed(attacker.approved(), code=stolen)
+    receipt = attacker.receipt(attacker.come_back(callback))
+    assert receipt["status"] == "quarantined"
+    assert "connection_id" not in receipt
+    return victim, attacker, event["detail"]["secret_arn"]
+
+
+def test_18_an_injected_code_is_quarantined_and_the_victims_secret_is_untouched(
+    injected: tuple[Customer, Customer, str], inbox: Inbox, finch: Simulator
+) -> None:
+    """Finch has no PKCE: the echo or the owner gives it away. Nothing is disconnected: that could be the aim."""
+    victim, attacker, secret_arn = injected
+    (told,) = inbox.wait_for(attacker)
+    assert told["detail-type"] == "Connection Quarantined"
+    assert told["detail"]["reason"] in {"owner_mismatch", "customer_mismatch"}
+    assert f"/quarantine/{attacker.flow_id}" in told["detail"]["secret_arn"]
+    assert secret_versions(victim.stack, secret_arn) == 1
+    assert secret_content(victim.stack, secret_arn)["customer_id"] == victim.customer_id
+    assert finch.calls_to("/disconnect") == []
+    assert len(inbox.of(attacker)) == 1
+
+
+def test_18_another_echo_is_quarantined_and_told_to_nobody_as_connected(
+    customer: Customer, inbox: Inbox, finch: Simulator
+) -> None:
+    """Finch names another customer than the link did."""
+    finch.faults.add(Fault("answer", answer={"customer_id": "somebody else"}))
+    assert customer.connect()["status"] == "quarantined"
+    (told,) = inbox.wait_for(customer)
+    assert (told["detail-type"], told["detail"]["reason"]) == ("Connection Quarantined", "customer_mismatch")
+    listed = customer.stack.client("secretsmanager").list_secrets()["SecretList"]
+    assert not [one for one in listed if one["Name"].endswith(f"connections/{told['detail']['connection_id']}")]
+
+
+def test_18_an_operator_discards_what_was_injected(
+    injected: tuple[Customer, Customer, str], inbox: Inbox, finch: Simulator
+) -> None:
+    """The token is gone, the victim's is not, and the attacker's link starts anew."""
+    victim, attacker, secret_arn = injected
+    inbox.wait_for(attacker)
+    quarantine = quarantine_of(victim.stack)
+    assert [flow.flow_id for flow in quarantine.waiting() if flow.flow_id == attacker.flow_id]
+    quarantine.discard(attacker.flow_id)
+    failed = inbox.wait_for(attacker, 2)[-1]
+    assert (failed["detail-type"], failed["detail"]["reason"]) == ("Connection Failed", "discarded")
+    assert "secret_arn" not in failed["detail"]
+    assert attacker.flow_id not in {flow.flow_id for flow in quarantine.waiting()}
+    assert secret_versions(victim.stack, secret_arn) == 1
+    assert finch.calls_to("/disconnect") == []
+    with pytest.raises(UndecidedError, match="nothing of it waits"):
+        quarantine.release(attacker.flow_id)
+
+
+def test_18_an_operator_releases_an_accountants_second_customer(
+    injected: tuple[Customer, Customer, str], inbox: Inbox
+) -> None:
+    """It was no attack: one person with two customers. Only by naming who loses the connection."""
+    victim, attacker, secret_arn = injected
+    inbox.wait_for(attacker)
+    quarantine = quarantine_of(victim.stack)
+    with pytest.raises(UndecidedError, match=f"belongs to {victim.customer_id}"):
+        quarantine.release(attacker.flow_id)
+    assert attacker.status() == "quarantined"
+    assert secret_versions(victim.stack, secret_arn) == 1
+    quarantine.release(attacker.flow_id, transfer_from=victim.customer_id)
+    told = inbox.wait_for(attacker, 2)[-1]
+    assert told["detail-type"] == "Connection Established"
+    assert told["detail"]["secret_arn"] == secret_arn
+    assert secret_content(victim.stack, secret_arn)["customer_id"] == attacker.customer_id
+    assert attacker.flow_id not in {flow.flow_id for flow in quarantine.waiting()}
+
+
+def test_19_a_code_under_a_second_flow_fails_and_the_first_connection_is_untouched(
+    a_customer: Callable[..., Customer], inbox: Inbox, finch: Simulator
+) -> None:
+    """Finch refuses a used code."""
+    first, second = a_customer(), a_customer(username="largeco")
+    callback = first.approved()
+    receipt = first.receipt(first.come_back(callback))
+    (event,) = inbox.wait_for(first)
+    again = changed(second.approved(), code=query_of(callback)["code"])
+    assert second.receipt(second.come_back(again))["status"] == "failed"
+    (told,) = inbox.wait_for(second)
+    assert (told["detail-type"], told["detail"]["reason"]) == ("Connection Failed", "invalid_grant")
+    assert secret_versions(first.stack, event["detail"]["secret_arn"]) == 1
+    assert secret_content(first.stack, event["detail"]["secret_arn"])["connection_id"] == receipt["connection_id"]
+    assert [call.status for call in finch.calls_to("/auth/token")] == [200, 400]
+
+
+@pytest.mark.parametrize(
+    ("answer", "claims", "reason"),
+    [
+        ({"client_type": "martian"}, {}, "client_type_mismatch"),
+        ({"provider_id": "bamboo_hr"}, {"payroll_provider": "gusto"}, "provider_mismatch"),
+        ({"products": ["company", "ssn"]}, {}, "products_mismatch"),
+        ({"connection_id": "../../config/link-key"}, {}, "connection_unknown"),
+        ({"connection_id": "x" * 200}, {}, "connection_unknown"),
+    ],
+)
+def test_20_an_answer_that_does_not_fit_the_request_is_quarantined(
+    customer: Customer, inbox: Inbox, finch: Simulator, answer: dict[str, object], claims: dict[str, str], reason: str
+) -> None:
+    """Not what was asked for, so not what is used; a person decides."""
+    finch.faults.add(Fault("answer", answer=answer))
+    receipt = customer.receipt(customer.come_back(customer.approved(**claims)))
+    assert receipt["status"] == "quarantined"
+    (told,) = inbox.wait_for(customer)
+    assert (told["detail-type"], told["detail"]["reason"]) == ("Connection Quarantined", reason)
+    assert f"/quarantine/{customer.flow_id}" in told["detail"]["secret_arn"]
+    assert secret_versions(customer.stack, told["detail"]["secret_arn"]) == 1
+    assert len(inbox.of(customer)) == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        ("access_denied", "denied", "access_denied"),
+        ("server_error", "failed", "server_error"),
+        ("<script>alert(1)</script>", "failed", "unknown_error"),
+        ("x" * 4000, "failed", "unknown_error"),
+    ],
+    ids=["denied", "server_error", "markup", "4 KB"],
+)
+def test_21_an_error_settles_the_flow_with_a_reason_of_our_own(
+    customer: Customer, inbox: Inbox, finch: Simulator, error: str, status: str, reason: str
+) -> None:
+    """Whatever the redirect said, the event says one of a few words."""
+    callback = changed(customer.approved(), remove="code", error=error, error_description="<b>now</b>")
+    assert customer.receipt(customer.come_back(callback))["status"] == status
+    (event,) = inbox.wait_for(customer)
+    assert (event["detail-type"], event["detail"]["reason"]) == (f"Connection {status.title()}", reason)
+    assert finch.calls_to("/auth/token") == []
+
+
+def test_21_an_error_wins_over_a_code(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
+    """Nothing is exchanged."""
+    callback = changed(customer.approved(), error="access_denied")
+    assert customer.receipt(customer.come_back(callback))["status"] == "denied"
+    assert len(inbox.wait_for(customer)) == 1
+    assert finch.calls_to("/auth/token") == []
+
+
+def test_21_an_error_without_a_state_is_a_page_and_no_event(customer: Customer, untouched: Untouched) -> None:
+    """Nobody's flow: anyone can make such an address."""
+    customer.start()
+    with untouched():
+        assert refused(Visitor().get(f"{customer.stack.public_url}/callback?error=access_denied"))
+    assert customer.status() == "started"
+
+
+@pytest.mark.parametrize("name", ["code", "state"])
+@pytest.mark.parametrize("second", ["the same", "another", "empty"])
+def test_22_a_parameter_that_comes_twice_is_refused(
+    customer: Customer, untouched: Untouched, name: str, second: str
+) -> None:
+    """API Gateway joins the values with a comma, so the raw query is read."""
+    callback = customer.approved()
+    value = {"the same": query_of(callback).get(name, "x"), "another": "A" * 36, "empty": ""}[second]
+    first = "" if name in query_of(callback) else f"&{name}=x"
+    with untouched():
+        assert refused(customer.come_back(f"{callback}{first}&{name}={quote(value)}"))
+    assert customer.receipt(customer.come_back(callback))["status"] == "connected"
+
+
+HOSTILE = {
+    "markup": "<script>alert('reflected')</script>",
+    "attribute": "\" onmouseover='reflected()' x=\"",
+    "CRLF": "x\r\nSet-Cookie: reflected=1\r\nX-Reflected: 1",
+    "bidi": "\u202ereflected\u2066",
+    "NUL": "reflected\x00",
+    "8 KB": "reflected" * 900,
+    "template": "${reflected} {{reflected}} %{reflected}",
+}
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+@pytest.mark.parametrize("route", ["/connect", "/callback", "/callback/result"])
+def test_23_nothing_that_comes_in_is_reflected(
+    static_stack: RunningStack, finch: Simulator, route: str, text: str
+) -> None:
+    """Neither in a body nor in a header, from no parameter, header or cookie."""
+    url = f"{static_stack.public_url}{route}"
+    names = ("link", "code", "state", "error", "error_description", "iss", "finch_receipt", "form_nonce", "anything")
+    headers = {"User-Agent": "reflected<b>", "Referer": "https://reflected.example.com/<b>", "X-Reflected": "reflected"}
+    with nothing_happens(static_stack, finch):
+        for name in names:
+            page = Visitor().get(f"{url}?{name}={quote(text)}", headers)
+            assert refused(page)
+            assert "eflected" not in page.text + repr(headers_of(page))
+        tampered = Visitor()
+        for cookie in (f"__Host-fc-{'A' * 22}", f"__Host-fcf-{'A' * 22}", "other"):
+            tampered.set_cookie(url, cookie, quote(text)[:3000])
+        assert refused(tampered.get(f"{url}?code=x&state={'A' * 22}.{'B' * 43}", headers))
+
+
+@pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
+def test_23_a_hostile_customer_name_is_escaped_or_refused(customer: Customer, text: str) -> None:
+    """The one text of a link that is shown, on the confirm page."""
+    page = customer.browser.get(customer.link(customer_name=text, confirm=True))
+    if not text.isprintable() or len(text) > 255:
+        assert refused(page)
+        return
+    assert page.status == 200
+    assert f"<strong>{html.escape(text)}</strong>" in page.text
+    assert "<script" not in page.text
+    assert "eflected" not in repr(headers_of(page))
+
+
+def test_24_another_issuer_is_refused(customer: Customer, untouched: Untouched, finch: Simulator) -> None:
+    """RFC 9207: an answer of another authorization server (mix-up)."""
+    callback = customer.approved()
+    with untouched():
+        for issuer in ("https://evil.example.com", finch.url + "/", finch.url + ".evil.example.com", ""):
+            assert refused(customer.come_back(changed(callback, iss=issuer)))
+    assert customer.receipt(customer.come_back(changed(callback, iss=finch.url)))["status"] == "connected"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE"])
+def test_25_no_other_method_consumes_a_callback(customer: Customer, untouched: Untouched, method: str) -> None:
+    """API Gateway routes GET alone."""
+    callback = customer.approved()
+    with untouched():
+        assert customer.browser.request(method, callback).status in {403, 404, 405}
+    assert customer.receipt(customer.come_back(callback))["status"] == "connected"
+
+
+@pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
+def test_25_no_other_method_starts_a_flow(customer: Customer, untouched: Untouched, method: str) -> None:
+    """A scanner's HEAD, a browser's OPTIONS."""
+    with untouched():
+        assert customer.browser.request(method, customer.link()).status in {403, 404, 405}
+    assert customer.connect()["status"] == "connected"
+
+
+LOOKING_AHEAD = [
+    {"Sec-Purpose": "prefetch"},
+    {"Sec-Purpose": "prefetch;prerender"},
+    {"Sec-Purpose": "prefetch;anonymous-client-ip"},
+    {"Purpose": "prefetch"},
+    {"X-Moz": "prefetch"},
+    {"X-Purpose": "preview"},
+]
+
+
+@pytest.mark.parametrize("headers", LOOKING_AHEAD, ids=str)
+def test_25_a_browser_that_looks_ahead_gets_503_and_the_click_asks_again(
+    customer: Customer, untouched: Untouched, headers: dict[str, str]
+) -> None:
+    """On the link and on the callback."""
+    with untouched():
+        page = customer.browser.get(customer.link(), headers)
+        assert (page.status, page.set_cookies) == (503, ())
+    callback = customer.approved()
+    with untouched():
+        assert customer.come_back(callback, **headers).status == 503
+    assert customer.receipt(customer.come_back(callback))["status"] == "connected"
+
+
+def test_23_what_goes_to_the_team_is_plain(customer: Customer) -> None:
+    """The return URL gets one parameter more, and a JWT is URL-safe as it is."""
+    page = customer.come_back(customer.approved(return_url=f"{customer.stack.public_url}/connected?a=%3Cb%3E&c=1"))
+    assert page.location is not None
+    assert [name for name, _ in parse_qsl(page.location.partition("?")[2])] == ["a", "c", "finch_receipt"]

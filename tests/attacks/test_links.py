@@ -1,0 +1,396 @@
+"""Rows 10 to 16: only the team's own links start anything, and only what they may ask for."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
+
+import jwt
+import pytest
+
+from finch_connect.adapters.items import flow_key
+from finch_connect.states import base64url
+from local.browser import Page
+from local.engine import RunningStack
+from local.simulator import Simulator
+from tests.attacks.conftest import Untouched, nothing_happens, refused
+from tests.canary import CANARIES, Visitor
+from tests.conftest import Customer, query_of
+
+
+def open_link(customer: Customer, link: str, headers: dict[str, str] | None = None) -> Page:
+    """Open a link as it is, in the customer's browser."""
+    return customer.browser.get(f"{customer.stack.public_url}/connect?{urlencode({'link': link})}", headers)
+
+
+def claims_of(customer: Customer, **claims: Any) -> dict[str, Any]:
+    """Return a good link's claims, changed."""
+    signed = customer.link(**claims).partition("link=")[2]
+    return dict(jwt.decode(signed, options={"verify_signature": False}))
+
+
+def by_hand(header: dict[str, Any], claims: dict[str, Any], key: str | None) -> str:
+    """Return a JWT with any header: HMAC-SHA256 under `key`, or no signature at all."""
+    parts = [base64url(json.dumps(part).encode()) for part in (header, claims)]
+    mac = b"" if key is None else hmac.new(key.encode(), ".".join(parts).encode(), hashlib.sha256).digest()
+    return ".".join([*parts, base64url(mac)])
+
+
+FORGERIES: dict[str, Callable[[dict[str, Any], str, str], str]] = {
+    "another key": lambda claims, kid, _key: by_hand({"alg": "HS256", "kid": kid}, claims, "k" * 64),
+    "alg none": lambda claims, kid, _key: by_hand({"alg": "none", "kid": kid}, claims, None),
+    "alg None, spelled oddly": lambda claims, kid, _key: by_hand({"alg": "nOnE", "kid": kid}, claims, None),
+    "RS256, our key as its public key": lambda claims, kid, key: by_hand({"alg": "RS256", "kid": kid}, claims, key),
+    "HS512 in the header": lambda claims, kid, key: by_hand({"alg": "HS512", "kid": kid}, claims, key),
+    "unknown kid": lambda claims, _kid, key: by_hand({"alg": "HS256", "kid": "99"}, claims, key),
+    "kid that is a path": lambda claims, _kid, key: by_hand({"alg": "HS256", "kid": "../../dev/null"}, claims, key),
+    "kid that is a list": lambda claims, kid, key: by_hand({"alg": "HS256", "kid": [kid]}, claims, key),
+    "no kid": lambda claims, _kid, key: by_hand({"alg": "HS256"}, claims, key),
+    "a critical extension": lambda claims, kid, key: by_hand(
+        {"alg": "HS256", "kid": kid, "crit": ["b64"]}, claims, key
+    ),
+    "a receipt's type": lambda c, kid, key: by_hand({"alg": "HS256", "kid": kid, "typ": "finch-receipt+jwt"}, c, key),
+    "signature cut off": lambda claims, kid, key: by_hand({"alg": "HS256", "kid": kid}, claims, key).rpartition(".")[0],
+    "signature emptied": lambda c, kid, key: by_hand({"alg": "HS256", "kid": kid}, c, key).rpartition(".")[0] + ".",
+    "payload swapped": lambda claims, kid, key: ".".join(
+        by_hand({"alg": "HS256", "kid": kid}, {**claims, "sub": sub}, key).split(".")[place]
+        for place, sub in enumerate(("a", "b", "a"))
+    ),
+    "no JSON": lambda _claims, _kid, _key: "e30.e30",
+    "nothing": lambda _claims, _kid, _key: "",
+    "6 KB": lambda claims, kid, key: by_hand({"alg": "HS256", "kid": kid, "x": "x" * 6144}, claims, key),
+}
+
+BAD_CLAIMS: dict[str, dict[str, Any]] = {
+    "wrong aud": {"aud": "finch-receipt"},
+    "several aud": {"aud": ["finch-connect", "other"]},
+    "no aud": {"aud": None},
+    "expired": {"iat": int(time.time()) - 700, "exp": int(time.time()) - 100},
+    "issued in the future": {"iat": int(time.time()) + 3600, "exp": int(time.time()) + 4000},
+    "not yet valid": {"nbf": int(time.time()) + 3600},
+    "over the longest lifetime": {"exp": int(time.time()) + 604_800 + 600},
+    "times as text": {"exp": str(int(time.time()) + 600)},
+    "times as booleans": {"iat": True},
+    "times that are no numbers": {"exp": float("nan")},
+    "no jti": {"jti": None},
+    "no sub": {"sub": None},
+    "no iat": {"iat": None},
+    "no exp": {"exp": None},
+    "sub of 256": {"sub": "x" * 256},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_10_a_forged_link_is_refused(customer: Customer, untouched: Untouched, forgery: str) -> None:
+    """Signature, algorithm, key and form (RFC 8725)."""
+    kid, key = customer.stack.link_key()
+    with untouched():
+        assert refused(open_link(customer, FORGERIES[forgery](claims_of(customer), kid, key)))
+
+
+@pytest.mark.parametrize("claim", BAD_CLAIMS)
+def test_10_a_link_with_a_claim_out_of_order_is_refused(customer: Customer, untouched: Untouched, claim: str) -> None:
+    """Signed with the right key, and still."""
+    with untouched():
+        assert refused(customer.browser.get(customer.link(**BAD_CLAIMS[claim])))
+
+
+def test_10_a_receipt_is_no_link_and_a_link_no_receipt(customer: Customer) -> None:
+    """Both are signed with the same key; type and audience keep them apart."""
+    back = customer.come_back(customer.approved())
+    assert back.location is not None
+    receipt = query_of(back.location)["finch_receipt"]
+    assert refused(open_link(customer, receipt))
+    link = customer.link().partition("link=")[2]
+    assert refused(customer.browser.get(f"{customer.stack.public_url}/callback/result?finch_receipt={link}"))
+
+
+@pytest.fixture
+def rotate(static_stack: RunningStack, finch: Simulator) -> Iterator[Callable[[str], None]]:
+    """Put another link key in; at the end the first one is current again."""
+    arn, client = static_stack.outputs["LinkKeySecretArn"], static_stack.client("secretsmanager")
+    first = client.get_secret_value(SecretId=arn)["SecretString"]
+
+    def put(kid: str) -> None:
+        key = secrets.token_urlsafe(48)
+        CANARIES.add("link key", key)
+        client.put_secret_value(SecretId=arn, SecretString=json.dumps({"kid": kid, "key": key}))
+
+    yield put
+    client.put_secret_value(SecretId=arn, SecretString=first)
+    assert eventually(lambda: Visitor().get(Customer(static_stack, finch).link()).status == 303)
+
+
+def test_10_after_a_rotation_the_key_before_works_and_the_one_before_that_does_not(
+    static_stack: RunningStack, finch: Simulator, rotate: Callable[[str], None]
+) -> None:
+    """A link under an unknown `kid` makes the function look again, at most every ten seconds."""
+    a_link = Customer(static_stack, finch).link
+    under_first = a_link()
+    rotate("row-10-b")
+    under_second = a_link()
+    assert eventually(lambda: Visitor().get(under_second).status == 303)
+    assert Visitor().get(under_first).status in {200, 303}, "the key before"
+    rotate("row-10-c")
+    under_third = Customer(static_stack, finch).link()
+    assert eventually(lambda: Visitor().get(under_third).status == 303)
+    assert eventually(lambda: Visitor().get(under_first).status == 400), "the key before the one before"
+    assert Visitor().get(under_second).status in {200, 303}
+
+
+def eventually(holds: Callable[[], bool], seconds: float = 45.0) -> bool:
+    """Tell whether something comes to hold."""
+    patience = time.monotonic() + seconds
+    while not (held := holds()) and time.monotonic() < patience:
+        time.sleep(0.5)
+    return held
+
+
+def form_of(page: Page) -> dict[str, str]:
+    """Return the confirm page's hidden fields."""
+    assert "<form" in page.text, page.text
+    return {name: page.text.partition(f'name="{name}" value="')[2].partition('"')[0] for name in ("link", "form_nonce")}
+
+
+def press(customer: Customer, form: dict[str, str], site: str | None = "same-origin") -> Page:
+    """Post the confirm page's form, as a browser does from that site."""
+    headers = {} if site is None else {"Sec-Fetch-Site": site}
+    return customer.browser.post(f"{customer.stack.public_url}/connect", form, headers)
+
+
+def test_11_a_second_browser_is_asked_and_only_its_button_takes_over(customer: Customer, untouched: Untouched) -> None:
+    """The person begins on the phone and goes on at the desk; or somebody found the link."""
+    phone_callback = customer.approved()
+    desk = dataclasses.replace(customer, browser=Visitor())
+    with untouched():
+        page = desk.browser.get(desk.link())
+        assert page.status == 200
+        assert "Acme Inc" in page.text
+    assert (row := customer.row()) is not None
+    pressed = press(desk, form_of(page))
+    assert pressed.status == 303
+    assert (taken := customer.row()) is not None
+    assert taken.state_hash != row.state_hash
+    with untouched():
+        assert refused(customer.come_back(phone_callback)), "the phone's state is dead"
+    assert pressed.location is not None
+    assert desk.receipt(desk.come_back(desk.approve(pressed.location)))["status"] == "connected"
+
+
+def test_11_a_scanner_that_opens_a_long_lived_link_writes_nothing(customer: Customer, untouched: Untouched) -> None:
+    """Mail scanners open links with GET or HEAD; the page has one button."""
+    link = customer.link(exp=int(time.time()) + 86_400)
+    with untouched():
+        for _ in range(3):
+            assert form_of(Visitor().get(link))
+            assert Visitor().request("HEAD", link).status in {404, 405}
+    assert press(customer, form_of(customer.browser.get(link))).status == 303
+
+
+@pytest.mark.parametrize(
+    "forgery", ["cross-site", "same-site", "none", "no nonce", "no cookie", "another flow's nonce"]
+)
+def test_11_a_confirm_form_that_is_not_our_own_pages_is_refused(
+    a_customer: Callable[..., Customer], untouched: Untouched, forgery: str
+) -> None:
+    """Another site cannot press the button for somebody (CSRF)."""
+    customer, other = a_customer(), a_customer()
+    later = int(time.time()) + 86_400
+    form = form_of(customer.browser.get(customer.link(exp=later)))
+    others = form_of(other.browser.get(other.link(exp=later)))
+    with untouched():
+        match forgery:
+            case "no nonce":
+                assert refused(press(customer, {"link": form["link"]}))
+            case "no cookie":
+                customer.browser.forget_cookies()
+                assert refused(press(customer, form))
+            case "another flow's nonce":
+                assert refused(press(customer, {**form, "form_nonce": others["form_nonce"]}))
+            case site:
+                assert refused(press(customer, form, site))
+
+
+def test_11_after_connected_the_link_says_so_and_writes_nothing(customer: Customer, untouched: Untouched) -> None:
+    """In any browser, by link or by button."""
+    customer.connect()
+    with untouched():
+        assert "connected" in customer.browser.get(customer.link()).text
+        stranger = dataclasses.replace(customer, browser=Visitor())
+        assert "connected" in stranger.browser.get(stranger.link()).text
+        asked = stranger.browser.get(stranger.link(confirm=True))
+        assert "connected" in press(stranger, form_of(asked)).text
+
+
+@pytest.mark.parametrize("ending", ["denied", "failed"])
+def test_11_after_an_ending_without_a_connection_the_link_starts_anew(customer: Customer, ending: str) -> None:
+    """With another cookie and another state."""
+    callback = customer.denied() if ending == "denied" else customer.approved().replace("code=", "nothing=")
+    name = f"__Host-fc-{customer.flow_id}"
+    before = customer.browser.cookies(callback)[name]
+    assert customer.receipt(customer.come_back(callback))["status"] == ending
+    assert customer.connect()["status"] == "connected"
+    assert customer.browser.cookies(callback)[name] != before
+
+
+def test_12_finchs_parameters_in_the_links_query_are_ignored(static_stack: RunningStack, finch: Simulator) -> None:
+    """The authorize URL has each expected parameter exactly once, and from us."""
+    customer = Customer(static_stack, finch)
+    smuggled = {
+        "redirect_uri": "https://evil.example.com/callback",
+        "client_id": "evil",
+        "state": "evil",
+        "session": "evil",
+        "products": "ssn",
+        "customer_id": "evil",
+        "return_url": "https://evil.example.com/",
+    }
+    page = customer.browser.get(f"{customer.link()}&{urlencode(smuggled)}")
+    assert page.location is not None
+    asked = parse_qs(urlsplit(page.location).query, strict_parsing=True)
+    assert "evil" not in page.location
+    assert asked["redirect_uri"] == [f"{static_stack.public_url}/callback"]
+    assert asked["products"] == ["company directory individual"]
+    assert all(len(values) == 1 for values in asked.values())
+    assert asked.keys() == {"client_id", "redirect_uri", "products", "state"}
+
+
+def test_12_a_connect_session_gets_no_parameter_of_the_query(session_stack: RunningStack, finch: Simulator) -> None:
+    """Only Finch's session and our state."""
+    customer = Customer(session_stack, finch)
+    page = customer.browser.get(f"{customer.link()}&session=evil&state=evil&redirect_uri=https://evil.example.com")
+    assert page.location is not None
+    asked = parse_qsl(urlsplit(page.location).query, strict_parsing=True)
+    assert sorted(name for name, _ in asked) == ["session", "state"]
+    assert "evil" not in page.location
+
+
+HOSTILE = ["a&b=c", "a%26b", "a#b", "a\nb", "a\x00b", "ünïcödé", "a+b c", "\u202eevil", "a;b", "a=b&state=c"]
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_13_a_provider_or_product_that_is_no_plain_word_is_refused(
+    customer: Customer, untouched: Untouched, text: str
+) -> None:
+    """Nothing of it goes to Finch."""
+    with untouched():
+        assert refused(customer.browser.get(customer.link(payroll_provider=text)))
+        assert refused(customer.browser.get(customer.link(products=["company", text])))
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=ascii)
+def test_13_a_customer_id_comes_back_exactly_as_it_went_in(
+    a_customer: Callable[..., Customer], untouched: Untouched, text: str
+) -> None:
+    """Any printable text is somebody's id: into the row and the receipt, and not into the authorize URL."""
+    customer = a_customer(customer_id=f"{text}-{secrets.token_hex(4)}")
+    if not customer.customer_id.isprintable():
+        with untouched():
+            assert refused(customer.browser.get(customer.link()))
+        return
+    url = customer.start()
+    asked = parse_qsl(urlsplit(url).query, strict_parsing=True)
+    assert len(asked) == len({name for name, _ in asked})
+    assert quote(text) not in url
+    receipt = customer.receipt(customer.come_back(customer.approve(url)))
+    assert (receipt["sub"], receipt["status"]) == (customer.customer_id, "connected")
+
+
+@pytest.mark.parametrize(
+    "products", [["ssn"], ["company", "ssn"], "company ssn", ["company", "company"], [], "", ["COMPANY"], [["company"]]]
+)
+def test_14_a_product_outside_the_stacks_list_is_refused(
+    customer: Customer, untouched: Untouched, products: Any
+) -> None:
+    """The stack's list is the most that any link may ask for."""
+    with untouched():
+        assert refused(customer.browser.get(customer.link(products=products)))
+
+
+RETURN_URLS = [
+    "https://evil.example.com/connected",
+    "//evil.example.com/connected",
+    "/\\evil.example.com",
+    "{base}@evil.example.com/",
+    "{base}.evil.example.com/",
+    "{base}/connectedx",
+    "{base}/other",
+    "{base}/connected/../other",
+    "{base}/connected/%2e%2e/other",
+    "{base}/connected%2f..%2fother",
+    "{base}\\@evil.example.com/connected",
+    "javascript:alert(1)",
+    "data:text/html,x",
+    "{base}/connected#fragment",
+    "{base}/connected?finch_receipt=forged",
+    "http://localhost:1/connected",
+]
+
+
+@pytest.mark.parametrize("return_url", RETURN_URLS)
+def test_15_a_hostile_return_url_is_refused_at_the_link(
+    customer: Customer, untouched: Untouched, return_url: str
+) -> None:
+    """The corpus has hundreds; these go over HTTP, against the address that this stack allows."""
+    hostile = return_url.replace("{base}", customer.stack.public_url)
+    with untouched():
+        assert refused(customer.browser.get(customer.link(return_url=hostile)))
+
+
+def test_15_the_return_url_is_checked_again_at_the_callback(customer: Customer) -> None:
+    """It was allowed when the flow started, and is not any more: our own page then, never theirs."""
+    callback = customer.approved()
+    customer.stack.client("dynamodb").update_item(
+        TableName=customer.stack.outputs["TableName"],
+        Key=flow_key(customer.flow_id),
+        UpdateExpression="SET return_url = :url",
+        ExpressionAttributeValues={":url": {"S": "https://evil.example.com/connected"}},
+    )
+    page = customer.come_back(callback)
+    assert page.location is not None
+    assert page.location.startswith(f"{customer.stack.public_url}/callback/result?finch_receipt=")
+    assert customer.receipt(page)["status"] == "connected"
+
+
+FORGED_HEADERS = {
+    "X-Forwarded-Host": "evil.example.com",
+    "X-Forwarded-Proto": "http",
+    "X-Forwarded-Port": "6666",
+    "Forwarded": "host=evil.example.com;proto=http",
+    "X-Original-Host": "evil.example.com",
+    "X-Original-URL": "/callback?code=x",
+    "X-Rewrite-URL": "/callback",
+    "Host": "evil.example.com",
+}
+
+
+@pytest.mark.parametrize("name", FORGED_HEADERS)
+def test_16_a_forged_host_changes_nothing(customer: Customer, name: str, finch: Simulator) -> None:
+    """The redirect URI is computed from the configuration, kept in the row, and used again in the exchange."""
+    stack = customer.stack
+    started = customer.browser.get(customer.link(), {name: FORGED_HEADERS[name]})
+    assert started.location is not None
+    assert "evil" not in started.location
+    assert (row := customer.row()) is not None
+    assert row.redirect_uri == f"{stack.public_url}/callback"
+    back = customer.come_back(customer.approve(started.location), **{name: FORGED_HEADERS[name]})
+    assert back.location is not None
+    assert back.location.startswith(f"{stack.public_url}/connected?finch_receipt=")
+    assert customer.receipt(back)["iss"] == stack.public_url
+    assert [call.status for call in finch.calls_to("/auth/token")] == [200]
+
+
+def test_10_a_link_of_another_stack_is_refused(
+    static_stack: RunningStack, session_stack: RunningStack, finch: Simulator
+) -> None:
+    """Each stack has a key of its own."""
+    link = Customer(session_stack, finch).link()
+    with nothing_happens(static_stack, finch):
+        assert refused(Visitor().get(link.replace(session_stack.public_url, static_stack.public_url)))

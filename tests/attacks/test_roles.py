@@ -1,0 +1,334 @@
+"""Row 34: each function's role, enforced by the deployed policies, and nothing in them that no code path uses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+from botocore.exceptions import ClientError
+
+from finch_connect.adapters.items import item_of
+from finch_connect.model import Status
+from local.engine import LocalStack, RunningStack
+from local.engine.emulator import REGION
+from local.simulator import Simulator
+from tests.attacks.test_state_and_browser import a_flow
+from tests.conftest import Customer, Inbox
+from tests.handlers.container import Context, handler_of
+from tests.template import ROOT, load_template
+from tests.template.test_template import actions
+
+FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
+REFUSED = {"AccessDeniedException", "AccessDenied", "UnauthorizedException"}
+
+type Clients = Callable[[str], Any]
+
+
+class Roles:
+    """Clients that act as a function's role of one stack."""
+
+    def __init__(self, stack: RunningStack, endpoint_url: str) -> None:
+        self.stack = stack
+        self._endpoint_url = endpoint_url
+        self._made: dict[str, Clients] = {}
+
+    def of(self, function: str) -> Clients:
+        """Return a maker of clients as that role."""
+        if function not in self._made:
+            name = self.stack.deployed.resources[f"{function}Role"]
+            arn = self.stack.client("iam").get_role(RoleName=name)["Role"]["Arn"]
+            given = self.stack.client("sts").assume_role(RoleArn=arn, RoleSessionName="row-34")["Credentials"]
+            session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], REGION)
+            self._made[function] = lambda service: session.client(service, endpoint_url=self._endpoint_url)  # type: ignore[call-overload]
+        return self._made[function]
+
+
+@pytest.fixture
+def roles(local_stack: LocalStack, stack: RunningStack) -> Roles:
+    """The four roles of the stack; the emulator enforces their policies."""
+    return Roles(stack, local_stack.endpoint_url)
+
+
+def is_refused(call: Callable[[], Any]) -> bool:
+    """Tell whether the role's policy stands against a call; any other answer means that it may."""
+    try:
+        call()
+    except ClientError as error:
+        return error.response["Error"]["Code"] in REFUSED
+    return False
+
+
+@pytest.fixture
+def places(stack: RunningStack, customer: Customer, inbox: Inbox) -> dict[str, str]:
+    """What there is to get at: a connected customer's token, both config secrets, the table, the bus, the fallback."""
+    customer.connect()
+    (event,) = inbox.wait_for(customer)
+    stage = stack.deployed.outputs["BusName"].removeprefix("finch-connect-")
+    fallback = f"/finch/{stage}/unstored/row-34"
+    stack.client("ssm").put_parameter(Name=fallback, Value="x", Type="SecureString", Overwrite=True)
+    return {
+        "token": event["detail"]["secret_arn"],
+        "link key": stack.outputs["LinkKeySecretArn"],
+        "client credentials": stack.outputs["ClientCredentialsSecretArn"],
+        "table": stack.outputs["TableName"],
+        "bus": stack.outputs["BusName"],
+        "stage": stage,
+        "fallback": fallback,
+        "type": event["detail-type"],
+        "detail": json.dumps(event["detail"]),
+        "row": f"flow#{customer.flow_id}",
+    }
+
+
+def attempts(clients: Clients, at: dict[str, str]) -> dict[str, Callable[[], Any]]:
+    """Return what a function might try, by name."""
+    secrets_manager, dynamodb, ssm, events = (clients(name) for name in ("secretsmanager", "dynamodb", "ssm", "events"))
+    key, fresh = {"id": {"S": "row-34"}}, secrets.token_hex(8)
+    # The customer's own event once more: consumers see a second delivery, which they deduplicate.
+    entry = {"Source": "finch.connect", "DetailType": at["type"], "Detail": at["detail"], "EventBusName": at["bus"]}
+    return {
+        "read token": lambda: secrets_manager.get_secret_value(SecretId=at["token"]),
+        "read link key": lambda: secrets_manager.get_secret_value(SecretId=at["link key"]),
+        "read client credentials": lambda: secrets_manager.get_secret_value(SecretId=at["client credentials"]),
+        "write link key": lambda: secrets_manager.put_secret_value(SecretId=at["link key"], SecretString="x"),
+        "write client credentials": lambda: secrets_manager.put_secret_value(
+            SecretId=at["client credentials"], SecretString="x"
+        ),
+        "delete token": lambda: secrets_manager.delete_secret(SecretId=at["token"], RecoveryWindowInDays=7),
+        "list secrets": secrets_manager.list_secrets,
+        "make a connection's secret": lambda: secrets_manager.create_secret(
+            Name=f"finch/{at['stage']}/connections/row-34-{fresh}", SecretString="x"
+        ),
+        "make a quarantined secret": lambda: secrets_manager.create_secret(
+            Name=f"finch/{at['stage']}/quarantine/row-34-{fresh}", SecretString="x"
+        ),
+        "make a secret elsewhere": lambda: secrets_manager.create_secret(Name=f"finch/{fresh}", SecretString="x"),
+        "make a config secret": lambda: secrets_manager.create_secret(
+            Name=f"finch/{at['stage']}/config/{fresh}", SecretString="x"
+        ),
+        "put a row": lambda: dynamodb.put_item(TableName=at["table"], Item=key),
+        "update a row": lambda: dynamodb.update_item(
+            TableName=at["table"],
+            Key=key,
+            UpdateExpression="SET a = :a",
+            ExpressionAttributeValues={":a": {"S": "x"}},
+        ),
+        "read a row": lambda: dynamodb.get_item(TableName=at["table"], Key={"id": {"S": at["row"]}}),
+        "delete a row": lambda: dynamodb.delete_item(TableName=at["table"], Key=key),
+        "scan the table": lambda: dynamodb.scan(TableName=at["table"]),
+        "query what is due": lambda: dynamodb.query(
+            TableName=at["table"],
+            IndexName="due",
+            KeyConditionExpression="due = :due",
+            ExpressionAttributeValues={":due": {"S": "nothing"}},
+        ),
+        "put the fallback": lambda: ssm.put_parameter(
+            Name=f"/finch/{at['stage']}/unstored/{fresh}", Value="x", Type="SecureString"
+        ),
+        "read the fallback": lambda: ssm.get_parameter(Name=at["fallback"], WithDecryption=True),
+        "put a parameter elsewhere": lambda: ssm.put_parameter(Name=f"/finch/{fresh}", Value="x", Type="SecureString"),
+        "publish as finch.connect": lambda: events.put_events(Entries=[entry]),
+        "publish on another bus": lambda: events.put_events(Entries=[{**entry, "EventBusName": "default"}]),
+        "change a function": lambda: clients("lambda").list_functions(),
+        "read roles": lambda: clients("iam").list_roles(),
+    }
+
+
+MAY = {
+    "Connect": {"read link key", "put a row"},
+    "Callback": {
+        "read link key",
+        "read client credentials",
+        "update a row",
+        "make a connection's secret",
+        "make a quarantined secret",
+        "put the fallback",
+    },
+    "Relay": {"update a row", "publish as finch.connect"},
+    "Sweeper": {
+        "query what is due",
+        "update a row",
+        "read the fallback",
+        "make a connection's secret",
+        "make a quarantined secret",
+        "publish as finch.connect",
+    },
+}
+IN_SESSION_MODE = {"Connect": {"read client credentials"}, "Callback": {"read a row"}}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_34_a_role_may_what_its_function_does_and_nothing_else(
+    roles: Roles, places: dict[str, str], function: str
+) -> None:
+    """Called as the role itself, against the deployed stack: above all, no function reads a token."""
+    session_mode = places["stage"] == "session"
+    wanted = MAY[function] | (IN_SESSION_MODE.get(function, set()) if session_mode else set())
+    tried = attempts(roles.of(function), places)
+    assert {name for name, call in tried.items() if not is_refused(call)} == wanted
+
+
+def test_34_only_relay_and_sweeper_speak_as_finch_connect() -> None:
+    """Read in the template, since the emulator has no bus policies: everybody else is denied our source."""
+    policy = load_template()["Resources"]["EventBusPolicy"]["Properties"]
+    statement = policy["Statement"]
+    assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "events:PutEvents")
+    assert statement["Condition"] == {
+        "ForAnyValue:StringEquals": {"events:source": "finch.connect"},
+        "ArnNotEquals": {
+            "aws:PrincipalArn": [{"Fn::GetAtt": ["RelayRole", "Arn"]}, {"Fn::GetAtt": ["SweeperRole", "Arn"]}]
+        },
+    }
+
+
+# What a role may and no line of ours calls: Lambda itself does it for the function, or AWS for a call of ours.
+FOR_THE_PLATFORM = {
+    "logs:CreateLogStream": "Lambda writes the function's log",
+    "logs:PutLogEvents": "Lambda writes the function's log",
+    "dynamodb:DescribeStream": "Lambda reads the stream for the relay",
+    "dynamodb:GetRecords": "Lambda reads the stream for the relay",
+    "dynamodb:GetShardIterator": "Lambda reads the stream for the relay",
+    "dynamodb:ListStreams": "Lambda finds the stream when it makes the mapping",
+    "sqs:SendMessage": "Lambda puts aside what the relay could not carry",
+    "secretsmanager:TagResource": "CreateSecret with tags needs it",
+    "kms:Decrypt": "with a customer key, for the secrets and the fallback",
+    "kms:Encrypt": "with a customer key, for the fallback",
+    "kms:GenerateDataKey": "with a customer key, for the secrets",
+}
+
+
+class Container:
+    """One function in this process with the deployed stack's environment; it notes each AWS call as IAM names it.
+
+    `fails`: operations that get a 500 instead of an answer.
+    """
+
+    def __init__(self, stack: RunningStack, function: str, fails: frozenset[str] = frozenset()) -> None:
+        self.actions: set[str] = set()
+        self._fails = fails
+        name = stack.deployed.resources[f"{function.capitalize()}Function"]
+        configured = stack.client("lambda").get_function_configuration(FunctionName=name)
+        self.environment: dict[str, str] = configured["Environment"]["Variables"]
+        self._function = function
+
+    def invoke(self, event: Any) -> Any:
+        """Run the function once."""
+        boto3.setup_default_session()
+        boto3.DEFAULT_SESSION.events.register("before-call", self._note)  # type: ignore[union-attr,arg-type]  # just made; may answer
+        return handler_of(self._function)(event, Context())
+
+    def _note(self, model: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
+        self.actions.add(f"{model.service_model.service_name}:{model.name}")
+        if model.name not in self._fails:
+            return None
+        answer = {"Error": {"Code": "InternalServiceError"}, "ResponseMetadata": {"HTTPStatusCode": 500}}
+        return AWSResponse("", 500, HTTPHeaders(), None), answer
+
+
+type Used = dict[str, set[str]]
+
+
+@pytest.fixture
+def run(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+    """Run functions in this process against the emulator; `run.used` has the actions of each."""
+    for name, value in [("ENDPOINT_URL", local_stack.endpoint_url), ("DEFAULT_REGION", REGION)]:
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    used: Used = {}
+
+    def once(stack: RunningStack, function: str, event: Any, *fails: str) -> Any:
+        container = Container(stack, function, frozenset(fails))
+        for name, value in container.environment.items():
+            if not name.startswith("AWS_"):
+                monkeypatch.setenv(name, value)
+        answer = container.invoke(event)
+        used.setdefault(function, set()).update(container.actions)
+        return answer
+
+    once.used = used  # type: ignore[attr-defined]
+    yield once
+    boto3.DEFAULT_SESSION = None
+
+
+def request_of(customer: Customer, url: str) -> dict[str, Any]:
+    """Return API Gateway's event for a GET of that address in the customer's browser."""
+    parts = urlsplit(url)
+    return {
+        "routeKey": f"GET {parts.path}",
+        "rawQueryString": parts.query,
+        "cookies": [f"{name}={value}" for name, value in customer.browser.cookies(customer.stack.public_url).items()],
+        "headers": {},
+        "requestContext": {"requestId": "row-34", "domainName": parts.hostname, "http": {"method": "GET"}},
+    }
+
+
+@contextmanager
+def relay_asleep(stack: RunningStack) -> Iterator[None]:
+    """Keep the relay from being quicker than the sweeper."""
+    client, name = stack.client("lambda"), stack.deployed.resources["RelayFunction"]
+    (mapping,) = client.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+    yield
+    client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+
+
+VAULT_WRITES = ("CreateSecret", "PutSecretValue", "RestoreSecret")
+
+
+def test_34_no_policy_grants_what_no_code_path_uses(
+    static_stack: RunningStack, session_stack: RunningStack, finch: Simulator, run: Callable[..., Any]
+) -> None:
+    """Every path of every function runs here against the emulator; what a role grants beyond that has its reason."""
+    for stack in (static_stack, session_stack):
+        customer = Customer(stack, finch)
+        assert run(stack, "connect", request_of(customer, customer.link()))["statusCode"] == 303
+
+    def come_back(customer: Customer, *fails: str) -> str:
+        answer = run(customer.stack, "callback", request_of(customer, customer.approved()), *fails)
+        assert answer["statusCode"] == 303
+        return customer.status()
+
+    finch.session_echoes_state = False
+    assert come_back(Customer(session_stack, finch)) == "connected"
+
+    # A new secret, another version of it, and one whose deletion is pending: at once, and later by the sweeper.
+    customer_id = f"row-34-{secrets.token_hex(4)}"
+    for fails, status in (((), "connected"), (VAULT_WRITES, "unstored")):
+        finch.store = type(finch.store)(finch.store.clock)
+        for _ in range(2):
+            customer = Customer(static_stack, finch, customer_id=f"{customer_id}-{status}")
+            assert come_back(customer, *fails) == status
+            run(static_stack, "sweeper", {})
+        settled = customer.row()
+        assert settled is not None
+        assert settled.secret_arn is not None
+        static_stack.client("secretsmanager").delete_secret(SecretId=settled.secret_arn, RecoveryWindowInDays=7)
+        again = Customer(static_stack, finch, customer_id=customer.customer_id)
+        assert come_back(again, *fails) == status
+        run(static_stack, "sweeper", {})
+        assert again.status() == "connected"
+
+    event = json.loads((ROOT / "events/relay-connected.json").read_text())
+    assert run(static_stack, "relay", event) == {"batchItemFailures": []}
+
+    with relay_asleep(static_stack):
+        overdue = dataclasses.replace(a_flow(static_stack, Status.FAILED), due_at=1, published_at=None)
+        static_stack.client("dynamodb").put_item(TableName=static_stack.outputs["TableName"], Item=item_of(overdue))
+        assert run(static_stack, "sweeper", {})["published"] == 1
+
+    for function in FUNCTIONS:
+        used = run.used[function.lower()]  # type: ignore[attr-defined]
+        granted = actions(f"{function}Role")
+        assert granted - used <= FOR_THE_PLATFORM.keys(), f"{function} may and does not"
+        assert used <= granted, f"{function} does and may not"
+    assert FOR_THE_PLATFORM.keys() <= {action for function in FUNCTIONS for action in actions(f"{function}Role")}
