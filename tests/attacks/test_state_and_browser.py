@@ -190,7 +190,7 @@ def a_flow(stack: RunningStack, status: Status) -> Flow:
         products=("company",),
         claimed_at=None if status is Status.STARTED else NOW + 1,
         settled_at=NOW + 2 if status in SETTLED else None,
-        reason="row_9" if status in SETTLED else None,
+        reason="row_nine" if status in SETTLED else None,
         published_at=NOW,
     )
     stack.client("dynamodb").put_item(TableName=stack.outputs["TableName"], Item=item_of(flow))
@@ -253,7 +253,7 @@ def test_09_a_settle_writes_only_over_its_own_claim(
     """Not over what the sweeper or another attempt wrote meanwhile, and a release neither."""
     standing = a_flow(static_stack, status)
     mine = dataclasses.replace(standing, status=Status.CLAIMED, claimed_at=NOW + 1)
-    outcome = mine.settled(Status.FAILED, at=datetime.now(UTC), reason="row_9")
+    outcome = mine.settled(Status.FAILED, at=datetime.now(UTC), reason="row_nine")
     assert table.settle(outcome, was=Status.CLAIMED) == NotWritten(standing)
     assert table.release(mine) == NotWritten(standing)
     assert table.get(standing.flow_id) == standing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import requests
 
+from local.settings import tool_environment
 from tests.template import ROOT
 
 _RUNS_AN_EMULATOR = """
@@ -41,7 +41,7 @@ def _gone_within_patience(url: str, scratch: Path) -> bool:
 
 def test_an_emulator_does_not_outlive_a_parent_that_was_killed_hard(tmp_path: Path) -> None:
     """No cleaning up runs after SIGKILL: the guard does it, with no port and no folder left."""
-    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    environment = tool_environment() | {"TMPDIR": str(tmp_path)}
     parent = subprocess.Popen(
         [sys.executable, "-c", _RUNS_AN_EMULATOR], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment
     )

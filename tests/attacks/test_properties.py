@@ -1,0 +1,328 @@
+"""What holds whatever happens: a machine of hypothesis plays browsers, links, clocks, replays and Finch's answers.
+
+It runs the pure flow on the fakes, which one suite keeps equal to the real adapters (tests/ports).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import timedelta
+from typing import Any
+
+import hypothesis.strategies as st
+from hypothesis import settings
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
+
+from finch_connect.errors import FinchConnectError
+from finch_connect.flow import Callback, InProgress, Outcome
+from finch_connect.model import (
+    SETTLED,
+    Declined,
+    Exchange,
+    Flow,
+    Grant,
+    LinkRequest,
+    NotSent,
+    Status,
+    Unclear,
+)
+from finch_connect.publishing import publish, sweep, unpublished_outcomes
+from finch_connect.secret import Secret
+from finch_connect.start import Browser, Confirm, NotOpened, Redirect, Standing, start
+from finch_connect.states import flow_id_of, state_of
+from tests.unit.conftest import GRANT, REDIRECT_URI, World
+
+CUSTOMERS = ("acme", "globex")
+BROWSERS = ("phone", "desk", "attacker")
+CONNECTIONS = ("3f0c9f3e-0000-4000-8000-000000000001", "3f0c9f3e-0000-4000-8000-000000000002")
+
+
+PARTS = ("bus", "vault", "fallback", "client_secrets", "keys")
+
+
+@dataclasses.dataclass(frozen=True)
+class Trip:
+    """A browser that was sent to Finch, and the code with which it may come back."""
+
+    browser: str
+    flow_id: str
+    state: Secret
+    code: str
+
+
+class DiedError(BaseException):
+    """The function's process ends here: nothing that it would have done afterwards happens."""
+
+
+class ScriptedFinch:
+    """Finch as the machine scripts it: each code has one answer, is good once, and every exchange is counted."""
+
+    def __init__(self) -> None:
+        self.script: dict[str, Exchange | DiedError] = {}
+        self.exchanged: dict[str, int] = {}
+        self.issued: dict[str, tuple[str, int]] = {}
+
+    def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: object) -> Exchange:  # noqa: ARG002  # the code says it all
+        text = code.reveal()
+        self.exchanged[text] = self.exchanged.get(text, 0) + 1
+        answer = self.script.get(text, Declined("invalid_grant", None))
+        if self.exchanged[text] > 1 and not isinstance(answer, NotSent):
+            return Declined("invalid_grant", None)
+        if isinstance(answer, DiedError):
+            raise answer
+        if isinstance(answer, Grant):
+            token = f"token-{len(self.issued):04}"
+            self.issued[token] = (answer.connection_id or "", len(self.issued))
+            return dataclasses.replace(answer, access_token=Secret(token))
+        return answer
+
+    def introspect(self, grant: Grant, *, deadline: object) -> Grant:  # noqa: ARG002  # never late
+        return grant
+
+
+class FlowMachine(RuleBasedStateMachine):
+    """Several people, links and browsers at once; what must hold is checked after each step."""
+
+    trips = Bundle("trips")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.finch = ScriptedFinch()
+        self.world.finch = self.finch  # type: ignore[assignment]  # the same protocol
+        self.jar: dict[str, dict[str, Secret]] = {browser: {} for browser in BROWSERS}
+        self.links: dict[tuple[str, str], LinkRequest] = {}
+        self.codes = 0
+        self.exchanges_of: dict[tuple[str, str], int] = {}
+        self.owners: dict[str, str] = {}
+        self.outcomes: set[str] = set()
+
+    @initialize()
+    def begin(self) -> None:
+        """Links that live for an hour; one of them asks first."""
+        for customer in CUSTOMERS:
+            for link, confirm in (("link-1", False), ("link-2", True)):
+                expires = int(self.world.clock().timestamp()) + 3600
+                self.links[customer, link] = LinkRequest(customer, link, expires, confirm, ("company", "directory"))
+
+    def _note(self, row: Flow | None) -> None:
+        if row is not None and row.status in SETTLED:
+            self.outcomes.add(row.event_id)
+
+    def _relay(self, before: dict[str, Flow]) -> None:
+        """Play the stream: each change of a row goes to the relay, unless the bus is away."""
+        for flow_id, row in list(self.world.table.flows.items()):
+            if before.get(flow_id) != row:
+                try:
+                    publish(list(unpublished_outcomes(before.get(flow_id), row)), self.world.relay_ports)
+                except FinchConnectError:
+                    continue
+
+    @rule(
+        trip=trips,
+        connection=st.sampled_from(CONNECTIONS),
+        echo=st.sampled_from([None, "right"]),
+        kind=st.sampled_from(["grant"] * 5 + ["unclear", "dies"]),
+    )
+    def come_back_as_sent(self, trip: Trip, connection: str, echo: str | None, kind: str) -> None:
+        """What nearly everyone does: the right browser brings the right code."""
+        self.come_back(trip, trip, "its own", "its code", connection, echo, "sandbox", kind)
+
+    def _finch_decides(self, trip: Trip, connection: str, echo: str | None, client_type: str, kind: str) -> None:
+        if trip.code in self.finch.script and trip.code in self.finch.exchanged:
+            return
+        owner = self.world.table.flows[trip.flow_id].customer_id
+        customer = {"right": owner, "wrong": "somebody else"}.get(echo or "")
+        grant = dataclasses.replace(
+            GRANT, connection_id=connection, customer_id=customer, client_type=client_type, access_token=Secret("-")
+        )
+        answers: dict[str, Exchange | DiedError] = {
+            "grant": grant,
+            "declined": Declined("invalid_grant", "r"),
+            "unclear": Unclear("timeout", "r"),
+            "not sent": NotSent("unreachable"),
+            "dies": DiedError(),
+        }
+        self.finch.script[trip.code] = answers[kind]
+
+    def _rows(self) -> dict[str, Flow]:
+        return dict(self.world.table.flows)
+
+    @rule(
+        target=trips,
+        customer=st.sampled_from(CUSTOMERS),
+        link=st.sampled_from(["link-1", "link-2"]),
+        browser=st.sampled_from(BROWSERS),
+        press=st.booleans(),
+    )
+    def open_link(self, customer: str, link: str, browser: str, press: bool) -> object:  # hypothesis names it
+        """Open a link, and press the button when asked."""
+        before, request = self._rows(), self.links[customer, link]
+        flow_id = flow_id_of(customer, link)
+        cookie = self.jar[browser].get(flow_id)
+        answer = start(
+            request,
+            Browser(cookie, None, None, pressed=False),
+            REDIRECT_URI,
+            self.world.connect_ports,
+            self.world.config,
+            self.world.deadline,
+        )
+        if isinstance(answer, Confirm):
+            assert self._rows() == before, "asking first writes nothing"
+            if not press:
+                return multiple()
+            pressed = Browser(cookie, answer.form_cookie, answer.form_nonce, pressed=True)
+            answer = start(
+                request, pressed, REDIRECT_URI, self.world.connect_ports, self.world.config, self.world.deadline
+            )
+        if isinstance(answer, Standing):
+            assert self._rows() == before
+            return multiple()
+        assert isinstance(answer, Redirect | NotOpened)
+        self._relay(before)
+        self.jar[browser][flow_id] = answer.cookie
+        self.codes += 1
+        return Trip(browser, flow_id, state_of(answer.cookie, flow_id), f"code-{self.codes:04}")
+
+    @rule(
+        trip=trips,
+        other=trips,
+        browser=st.sampled_from([*BROWSERS, "its own"]),
+        brings=st.sampled_from(["its code", "other code", "no code", "error", "both"]),
+        connection=st.sampled_from(CONNECTIONS),
+        echo=st.sampled_from([None, "right", "wrong"]),
+        client_type=st.sampled_from(["sandbox", "development"]),
+        kind=st.sampled_from(["grant", "grant", "declined", "unclear", "not sent", "dies"]),
+    )
+    def come_back_oddly(self, **how: Any) -> None:
+        """In any browser, with anything."""
+        self.come_back(**how)
+
+    def come_back(
+        self,
+        trip: Trip,
+        other: Trip,
+        browser: str,
+        brings: str,
+        connection: str,
+        echo: str | None,
+        client_type: str,
+        kind: str,
+    ) -> None:
+        """Bring a callback, in this browser or another, with this code or another's; again and again.
+
+        What Finch makes of the trip's code is decided when it is first brought.
+        """
+        self._finch_decides(trip, connection, echo, client_type, kind)
+        who = trip.browser if browser == "its own" else browser
+        codes = {"its code": trip.code, "both": trip.code, "other code": other.code}
+        code = Secret(codes[brings]) if brings in codes else None
+        came = Callback(trip.state, code, "access_denied" if brings in {"error", "both"} else None, self.jar[who])
+        before, exchanged = self._rows(), dict(self.finch.exchanged)
+        cookie = self.jar[who].get(trip.flow_id)
+        holds = cookie is not None and state_of(cookie, trip.flow_id) == trip.state
+        standing = before.get(trip.flow_id)
+        try:
+            answer = self.world.callback(came)
+        except DiedError:
+            assert holds
+        except FinchConnectError:
+            rows = {flow_id: dataclasses.replace(row, due_at=None) for flow_id, row in self._rows().items()}
+            known = {flow_id: dataclasses.replace(row, due_at=None) for flow_id, row in before.items()}
+            assert rows == known, "what is refused, or put off, consumes nothing"
+        else:
+            assert isinstance(answer, Outcome | InProgress), "every request gets exactly one answer"
+            assert holds, "a browser never finishes another's flow"
+        sent = sum(self.finch.exchanged.values()) - sum(exchanged.values())
+        assert sent <= 1
+        if sent:
+            assert standing is not None
+            assert holds
+            assert standing.status is Status.STARTED, "nothing is exchanged before the state is consumed"
+            answered = self.finch.script.get(code.reveal()) if code else None
+            if not isinstance(answered, NotSent):
+                attempt = (trip.flow_id, standing.state_hash)
+                self.exchanges_of[attempt] = self.exchanges_of.get(attempt, 0) + 1
+        self._relay(before)
+
+    @rule(trip=consumes(trips))
+    def forget(self, trip: Trip) -> None:
+        """A tab is closed for good; its browser keeps the cookie."""
+
+    @rule(minutes=st.sampled_from([1, 3, 10, 1500]))
+    def time_passes(self, minutes: int) -> None:
+        """Past graces, past deadlines."""
+        self.world.clock.now += timedelta(minutes=minutes)
+        for key, request in self.links.items():  # the team signs the same link anew while it is open
+            expires = max(request.expires_at, int(self.world.clock().timestamp()) + 3600)
+            self.links[key] = dataclasses.replace(request, expires_at=expires)
+
+    @rule()
+    def sweeper_comes(self) -> None:
+        """Whatever is overdue."""
+        before = self._rows()
+        sweep(self.world.sweeper_ports, self.world.config, self.world.deadline)
+        self._relay(before)
+
+    @rule(which=st.sampled_from(PARTS), down=st.booleans())
+    def outage(self, which: str, down: bool) -> None:  # hypothesis names it
+        """One of AWS's services goes, or comes back."""
+        getattr(self.world, which).down = down
+
+    @invariant()
+    def at_most_one_exchange_an_attempt(self) -> None:
+        """However often a callback comes."""
+        assert all(number == 1 for number in self.exchanges_of.values())
+
+    @invariant()
+    def no_token_outside_vault_and_fallback(self) -> None:
+        """Not in a row, not in an event, and in the vault under one connection only."""
+        seen = repr((self.world.table.flows, self.world.table.connections, self.world.bus.published))
+        assert "token-" not in seen
+
+    @invariant()
+    def each_connection_has_one_owner_and_its_newest_token(self) -> None:
+        """An owner never changes; the vault's versions of a connection are in the order of the exchanges."""
+        for connection_id, connection in self.world.table.connections.items():
+            assert self.owners.setdefault(connection_id, connection.customer_id) == connection.customer_id
+            versions = self.world.vault.secrets.get(f"finch/dev/connections/{connection_id}", {})
+            documents = [json.loads(text.reveal()) for text in versions.values()]
+            order = [self.finch.issued[document["access_token"]][1] for document in documents]
+            assert order == sorted(order), "an older token never replaces a newer one"
+            assert {document["customer_id"] for document in documents} <= {connection.customer_id}
+
+    @invariant()
+    def events_are_of_settled_flows_and_none_else(self) -> None:
+        """Each event is one of an outcome that a row really had."""
+        for flow in self.world.table.flows.values():
+            self._note(flow)
+        for flow in self.world.table.settled_calls:
+            self._note(flow)
+        assert {flow.event_id for flow in self.world.bus.published} <= self.outcomes
+
+    def teardown(self) -> None:
+        """Let everything come back and the sweeper do its work: then nothing is left over and all is told."""
+        for part in PARTS:
+            getattr(self.world, part).down = False
+        for _ in range(3):
+            self.world.clock.now += timedelta(days=2)
+            sweep(self.world.sweeper_ports, self.world.config, self.world.deadline)
+        told = {flow.event_id for flow in self.world.bus.published}
+        rows = self.world.table.flows.values()
+        assert all(row.status in SETTLED for row in rows), "nothing is stuck"
+        assert all(row.event_id in told for row in rows), "each settled flow is told"
+        assert self.world.fallback.kept == {}, "no token waits for ever"
+        kept = {
+            json.loads(text.reveal())["access_token"]
+            for versions in self.world.vault.secrets.values()
+            for text in versions.values()
+        }
+        settled = self.world.table.settled_calls
+        told_why = [flow for flow in settled if flow.reason in {"token_lost", "superseded"}]
+        assert len(self.finch.issued.keys() - kept) == len(told_why), "a token is in the vault, or a row says why not"
+
+
+FlowMachine.TestCase.settings = settings(max_examples=2000, stateful_step_count=50, deadline=None, derandomize=True)
+TestFlowMachine = FlowMachine.TestCase
