@@ -23,6 +23,8 @@ from local.simulator.person import approve, deny
 from tests.canary import CANARIES, CLIENT_SECRET, CUSTOMER_EMAIL, CUSTOMER_NAME, Visitor
 from tests.contracts import validate_event
 
+pytest_plugins = ["tests.chromium"]
+
 CLIENT_ID = "client-e2e"
 PATIENCE_SECONDS = 60.0
 

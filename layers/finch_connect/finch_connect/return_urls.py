@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 MAX_LENGTH = 1024
 RECEIPT_PARAMETER = "finch_receipt"
@@ -53,7 +53,7 @@ def _parse(text: str) -> tuple[str, str, int, str] | None:
     plain_host = ".." not in host and port <= _MAX_PORT
     plain_path = not any(segment in {".", ".."} for segment in segments) and "" not in segments[:-1]
     local_or_secure = scheme == "https" or host in _LOOPBACK
-    has_receipt = RECEIPT_PARAMETER in (match["query"] or "")
+    has_receipt = RECEIPT_PARAMETER in unquote(match["query"] or "")
     # A second opinion: what the standard library reads must be what the pattern read.
     same_host = urlsplit(text).hostname == host
     if plain_host and plain_path and local_or_secure and same_host and not has_receipt:

@@ -1,0 +1,147 @@
+"""Row 15, in depth: no URL that passes leads anywhere but under an allowed one, as Python and Chromium read it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import example, given, settings
+from playwright.sync_api import Browser, Page
+from urllib3.util import parse_url
+
+from finch_connect.return_urls import is_allowed, with_receipt
+
+ALLOWED = "https://app.example.com/hr"
+CORPUS = [
+    json.loads(line)
+    for line in (Path(__file__).parent / "return_urls.txt").read_text().splitlines()
+    if line and not line.startswith("#")
+]
+GOOD = [
+    ALLOWED,
+    f"{ALLOWED}/",
+    f"{ALLOWED}/done",
+    f"{ALLOWED}/done/",
+    f"{ALLOWED}/a/b/c.html",
+    f"{ALLOWED}?tab=2",
+    f"{ALLOWED}/done?tab=2&customer=acme",
+    f"{ALLOWED}?next=/inside",
+    f"{ALLOWED}?next=https://app.example.com/",
+    f"{ALLOWED}?empty=",
+    f"{ALLOWED}?",
+    f"{ALLOWED}/a%20b",
+    f"{ALLOWED}/a~b_c-d.e",
+    f"{ALLOWED}/a;v=1,2",
+    f"{ALLOWED}/@team",
+    f"{ALLOWED}/...",
+    f"{ALLOWED}/..x",
+    "https://app.example.com:443/hr/done",
+]
+PIECES = [
+    *("https:", "http:", "HTTPS:", "javascript:", "//", "/", "\\", "///", ":", "@", "?", "#", "%", "..", ".", ";", "&"),
+    *("app.example.com", "evil.example.net", "app.example.com.", "/hr", "/hr/", "hr", ":443", ":8443", "%2e", "%2f"),
+    *(
+        "%5c",
+        "%00",
+        "%0a",
+        "%40",
+        "%23",
+        "\t",
+        "\n",
+        "\r",
+        " ",
+        "\x00",
+        "\u3002",
+        "\uff0f",
+        "\u202e",
+        "\u200b",
+        "\ud800",
+    ),
+    *("finch_receipt=x", "a=b", "[::1]", "127.0.0.1", "0x7f.1", "xn--", "\u0430", "user:pass@", "~", "'", "(", "*"),
+]
+MADE = st.lists(st.sampled_from(PIECES), max_size=8).map("".join)
+UNDER_ALLOWED = st.builds(
+    "".join, st.tuples(st.just(ALLOWED), st.lists(st.sampled_from(PIECES), max_size=6).map("".join))
+)
+CANDIDATES = st.one_of(MADE, UNDER_ALLOWED, st.sampled_from(CORPUS), st.sampled_from(GOOD), st.text(max_size=40))
+
+
+def test_15_the_corpus_is_large_and_has_no_line_twice() -> None:
+    """At least three hundred hostile URLs."""
+    assert len(CORPUS) >= 300
+    assert len(CORPUS) == len(set(CORPUS))
+
+
+@pytest.mark.parametrize("url", CORPUS, ids=lambda url: ascii(url)[1:61])
+def test_15_a_hostile_return_url_does_not_pass(url: str) -> None:
+    """One line of the corpus each."""
+    assert not is_allowed(url, [ALLOWED])
+
+
+@pytest.mark.parametrize("url", GOOD)
+def test_15_an_honest_return_url_passes(url: str) -> None:
+    """A validator that refuses everything would be no use."""
+    assert is_allowed(url, [ALLOWED])
+
+
+@settings(max_examples=3000, deadline=None, derandomize=True)
+@given(CANDIDATES)
+@example("https://app.example.com/hr?%66inch_receipt=forged")
+def test_15_what_passes_is_the_allowed_host_to_every_python_parser(url: str) -> None:
+    """The standard library's and the one that `requests` uses; with and without the receipt."""
+    if not is_allowed(url, [ALLOWED]):
+        return
+    for final in (url, with_receipt(url, "e30.e30.x")):
+        parts = urlsplit(final)
+        assert (parts.scheme, parts.hostname, parts.port or 443) == ("https", "app.example.com", 443)
+        assert (parts.username, parts.password, parts.fragment) == (None, None, "")
+        other = parse_url(final)
+        assert (other.scheme, other.host, other.port or 443, other.auth) == ("https", "app.example.com", 443, None)
+        for path in (parts.path, other.path):
+            assert path == "/hr" or (path or "").startswith("/hr/")
+
+
+@pytest.fixture
+def window(chromium: Browser) -> Iterator[Page]:
+    """An empty window, for its URL parser."""
+    page = chromium.new_page()
+    yield page
+    page.close()
+
+
+READ = """urls => urls.map(text => {
+  try { const url = new URL(text, "https://connect.team.example.com/callback");
+        return [url.origin, url.pathname, url.username + url.password, url.hash]; }
+  catch { return null; } })"""
+
+
+def test_15_what_passes_is_the_allowed_host_to_chromium(window: Page) -> None:
+    """Thousands of made URLs in Chromium's own parser, as it would follow a Location header."""
+    made: list[str] = [*GOOD]
+
+    @settings(max_examples=6000, deadline=None, derandomize=True)
+    @given(CANDIDATES)
+    def collect(url: str) -> None:
+        if is_allowed(url, [ALLOWED]):
+            made.append(url)
+
+    collect()
+    passed = [final for url in dict.fromkeys(made) for final in (url, with_receipt(url, "e30.e30.x"))]
+    assert len(passed) > 4 * len(GOOD), "hypothesis finds good ones too"
+    for final, read in zip(passed, window.evaluate(READ, passed), strict=True):
+        assert read is not None, final
+        origin, path, userinfo, fragment = read
+        assert (origin, userinfo, fragment) == ("https://app.example.com", "", ""), final
+        assert path == "/hr" or path.startswith("/hr/"), final
+
+
+def test_15_the_corpus_is_hostile_to_chromium_too(window: Page) -> None:
+    """It is no list of harmless nonsense: many lines would lead a browser to another origin or out of the path."""
+    writable = [url for url in CORPUS if url.isprintable() or max(url, default="") < "\ud800"]
+    read = [found for found in window.evaluate(READ, writable) if found is not None]
+    elsewhere = [found for found in read if found[0] != "https://app.example.com"]
+    assert len(elsewhere) > 120
