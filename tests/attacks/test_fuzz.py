@@ -6,13 +6,14 @@ finished afterwards as if nothing had been. What API Gateway itself refuses (oth
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 import hypothesis.strategies as st
 import pytest
 import requests
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from schemathesis import GenerationMode
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -32,9 +33,6 @@ CONTRACT = schemathesis.openapi.from_path(ROOT / "contracts/openapi.yaml")
 OPERATIONS = [("GET", "/connect"), ("POST", "/connect"), ("GET", "/callback"), ("GET", "/callback/result")]
 CASES_EACH = 300
 """For good and for bad data each: 2,700 in all, some 55 s on two cores."""
-
-LONGEST_QUERY = 9_000
-"""API Gateway itself refuses more than 10,240 bytes of request line and headers."""
 
 CHECKS = [
     status_code_conformance,
@@ -110,6 +108,8 @@ def run(stack: RunningStack, method: str, path: str, mode: GenerationMode, seeds
         answer = case.call(
             base_url=stack.public_url, session=session, headers=headers, allow_redirects=False, timeout=60
         )
+        # Not the stack's word: API Gateway refuses over 10,240 bytes of request line and headers, and so does the front.
+        assume(answer.status_code != HTTPStatus.REQUEST_URI_TOO_LONG)
         sent += 1
         looks_ahead = headers.get("Sec-Purpose") == "prefetch"
         assert answer.status_code < 500 or (looks_ahead and answer.status_code == 503), answer.status_code
