@@ -38,6 +38,14 @@ test: setup lint validate scan ## Everything: lint, types, template, and all tes
 	$(SAY) 'pytest'
 	@python -m pytest
 
+.PHONY: attacks
+attacks: setup ## The numbered attacks alone, with their table (part of make test)
+	@python -m pytest tests/attacks
+
+.PHONY: mutations
+mutations: setup ## Take each control away in turn: which attack notices? (some ten minutes; ONLY=word)
+	@python -m tests.attacks.mutations $(ONLY)
+
 .PHONY: lint
 lint: setup ## ruff, mypy, import contracts
 	$(SAY) 'ruff'
@@ -55,9 +63,12 @@ validate: setup ## sam validate --lint and cfn-lint on the templates
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} sam validate --lint --template-file template.yaml
 
 .PHONY: scan
-scan: setup $(SCAN)/.installed ## checkov on the templates; each exception in them has its reason
+scan: setup $(SCAN)/.installed ## checkov on the templates, as written and expanded; .checkov.yaml has each exception's reason
 	$(SAY) 'checkov'
-	@$(SCAN)/bin/checkov --config-file .checkov.yaml --file template.yaml examples/consumer/template.yaml
+	@mkdir -p .aws-sam
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} python -m local.expand template.yaml > .aws-sam/expanded.json
+	@$(SCAN)/bin/checkov --config-file .checkov.yaml \
+	  --file template.yaml .aws-sam/expanded.json examples/consumer/template.yaml
 
 .PHONY: build
 build: setup ## sam build: functions and layer into .aws-sam

@@ -108,7 +108,7 @@ def run(stack: RunningStack, method: str, path: str, mode: GenerationMode, seeds
         answer = case.call(
             base_url=stack.public_url, session=session, headers=headers, allow_redirects=False, timeout=60
         )
-        # Not the stack's word: API Gateway refuses over 10,240 bytes of request line and headers, and so does the front.
+        # Not the stack's word: API Gateway refuses over 10,240 bytes of headers, and so does the front.
         assume(answer.status_code != HTTPStatus.REQUEST_URI_TOO_LONG)
         sent += 1
         looks_ahead = headers.get("Sec-Purpose") == "prefetch"

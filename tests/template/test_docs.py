@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,29 @@ def test_each_claim_is_documented() -> None:
     claims = set(re.findall(r'(?:text|required|matching|choice|integer|get)\("([a-z_]+)"', code))
     assert len(claims) > 10
     assert [claim for claim in sorted(claims) if f"`{claim}`" not in text] == []
+
+
+def test_each_test_that_the_threat_model_names_exists() -> None:
+    """A control without its test would be a claim."""
+    text = (ROOT / "docs/threat-model.md").read_text()
+    named = set(re.findall(r"`(test_\d\d_\w+)`", text))
+    tests = "\n".join(path.read_text() for path in ROOT.glob("tests/attacks/test_*.py"))
+    there = set(re.findall(r"^def (test_\d\d_\w+)", tests, re.MULTILINE))
+    assert named - there == set()
+    assert {name[5:7] for name in named} == {name[5:7] for name in there}, "each row is in the model"
+
+
+LOCKED = [ROOT / "layers/finch_connect/requirements.txt", *sorted(ROOT.glob("requirements/*.txt"))]
+
+
+@pytest.mark.parametrize("path", LOCKED, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_every_requirement_is_pinned_with_its_hash(path: Path) -> None:
+    """So that everyone installs the same, and an audit reads what is shipped; no index's address is in it."""
+    text = path.read_text()
+    requirements = re.split(r"\n(?=[a-zA-Z0-9])", re.sub(r"^\s*#.*\n?", "", text, flags=re.MULTILINE))
+    assert requirements
+    for requirement in filter(str.strip, requirements):
+        assert re.match(r"[A-Za-z0-9._\[\],-]+==\S+", requirement), requirement[:80]
+        assert "--hash=sha256:" in requirement, requirement[:80]
+    assert "index-url" not in text
+    assert "://" not in text

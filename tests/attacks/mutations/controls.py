@@ -1,0 +1,282 @@
+"""The controls that `make mutations` takes away, one at a time: where each stands, and what is put in its place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_LAYER = "layers/finch_connect/finch_connect/"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """One control: `text` stands once in `path` and becomes `instead`. `rows` are tried first."""
+
+    control: str
+    path: str
+    text: str
+    instead: str
+    rows: tuple[int, ...]
+
+
+MUTATIONS = [
+    Mutation(
+        "the cookie check",
+        _LAYER + "flow.py",
+        "    if state_of(cookie, flow_id) != came.state:",
+        "    if False:",
+        (3,),
+    ),
+    Mutation(
+        "claim: only a started flow",
+        _LAYER + "adapters/table.py",
+        'condition="#status = :was AND state_hash = :state_hash AND deadline > :now"',
+        'condition="(#status = :was OR due_at > :now) AND state_hash = :state_hash AND deadline > :now"',
+        (4, 5, 9),
+    ),
+    Mutation(
+        "claim: only with the attempt's state",
+        _LAYER + "adapters/table.py",
+        'condition="#status = :was AND state_hash = :state_hash AND deadline > :now"',
+        'condition="#status = :was AND (state_hash = :state_hash OR deadline > :now)"',
+        (3, 9),
+    ),
+    Mutation(
+        "claim: only before the deadline",
+        _LAYER + "adapters/table.py",
+        "AND deadline > :now",
+        "AND (deadline > :now OR deadline <= :now)",
+        (6, 9),
+    ),
+    Mutation(
+        "start: not over another browser's flow",
+        _LAYER + "adapters/table.py",
+        "    StartRule.NEW_ATTEMPT: _NEW,",
+        '    StartRule.NEW_ATTEMPT: f"{_NEW} OR #status = :started",',
+        (9, 11),
+    ),
+    Mutation(
+        "settle: only over its own claim",
+        _LAYER + "adapters/table.py",
+        '"condition": f"{condition} AND claimed_at = :claimed_at"',
+        '"condition": f"{condition} AND (claimed_at = :claimed_at OR claimed_at <> :claimed_at)"',
+        (9,),
+    ),
+    Mutation(
+        "own: only the same customer",
+        _LAYER + "adapters/table.py",
+        "(customer_id = :customer_id AND (claimed_at",
+        "((customer_id = :customer_id OR customer_id <> :customer_id) AND (claimed_at",
+        (9, 18),
+    ),
+    Mutation(
+        "own: never an older token",
+        _LAYER + "adapters/table.py",
+        "claimed_at < :claimed_at OR flow_id",
+        "claimed_at <> :claimed_at OR flow_id",
+        (9,),
+    ),
+    Mutation(
+        "the link's signature",
+        _LAYER + "links.py",
+        '        "verify_exp": False,\n',
+        '        "verify_exp": False,\n        "verify_signature": False,\n        "verify_aud": True,\n',
+        (10,),
+    ),
+    Mutation(
+        "the link's audience",
+        _LAYER + "links.py",
+        '        "strict_aud": True,\n',
+        '        "verify_aud": False,\n',
+        (10,),
+    ),
+    Mutation("the link's expiry", _LAYER + "links.py", "    if expires + skew <= seconds:", "    if False:", (10,)),
+    Mutation(
+        "the link's longest lifetime",
+        _LAYER + "claims.py",
+        "    if not 0 < lifetime <= config.link_max_lifetime:",
+        "    if not 0 < lifetime:",
+        (10,),
+    ),
+    Mutation(
+        "the key before stays good",
+        _LAYER + "adapters/keys.py",
+        "        return previous if previous is not None and previous.kid == kid else None",
+        "        return None",
+        (10,),
+    ),
+    Mutation(
+        "the receipt's signature",
+        _LAYER + "links.py",
+        "    return jwt.encode(present, key.key.reveal(), algorithm=_ALGORITHM, headers=headers)",
+        '    return jwt.encode(present, "k" * 64, algorithm=_ALGORITHM, headers=headers)',
+        (4,),
+    ),
+    Mutation(
+        "the return URL's check at the link",
+        _LAYER + "claims.py",
+        "    if value is not None and not is_allowed(value, config.allowed_return_urls):",
+        "    if False:",
+        (15,),
+    ),
+    Mutation(
+        "the return URL's check at the callback",
+        "functions/callback/app.py",
+        "flow.return_url is not None and is_allowed(flow.return_url, CONFIG.allowed_return_urls)",
+        "flow.return_url is not None",
+        (15,),
+    ),
+    Mutation(
+        "products: only the stack's",
+        _LAYER + "claims.py",
+        "isinstance(product, str) and product in config.allowed_products for product",
+        "isinstance(product, str) for product",
+        (14,),
+    ),
+    Mutation(
+        "the address is never a header's",
+        _LAYER + "http.py",
+        '    return config.public_url or f"https://{request.domain_name}"',
+        '    host = request.headers.get("x-forwarded-host")\n'
+        '    return f"https://{host}" if host else config.public_url or f"https://{request.domain_name}"',
+        (16,),
+    ),
+    Mutation(
+        "the confirm form's nonce",
+        _LAYER + "start.py",
+        "    if browser.form_nonce != form_nonce_of(browser.form_cookie, flow_id):",
+        "    if False:",
+        (11,),
+    ),
+    Mutation(
+        "the confirm form's Sec-Fetch-Site",
+        "functions/connect/app.py",
+        '    if request.method == "POST" and request.is_cross_site_post:',
+        "    if False:",
+        (11,),
+    ),
+    Mutation(
+        "the echoed customer",
+        _LAYER + "custody.py",
+        "    if grant.customer_id is not None and grant.customer_id != flow.customer_id:",
+        "    if False:",
+        (18,),
+    ),
+    Mutation(
+        "the granted client type",
+        _LAYER + "custody.py",
+        "    if grant.client_type is not None and grant.client_type not in config.allowed_client_types:",
+        "    if False:",
+        (20,),
+    ),
+    Mutation(
+        "the granted provider",
+        _LAYER + "custody.py",
+        "    if None not in (flow.payroll_provider, grant.provider_id) and grant.provider_id != flow.payroll_provider:",
+        "    if False:",
+        (20,),
+    ),
+    Mutation(
+        "the granted products",
+        _LAYER + "custody.py",
+        "    if grant.products is not None and not set(grant.products) <= set(config.allowed_products):",
+        "    if False:",
+        (20,),
+    ),
+    Mutation(
+        "an error wins over a code",
+        _LAYER + "flow.py",
+        "    if came.error is not None or came.code is None:",
+        "    if came.code is None:",
+        (21,),
+    ),
+    Mutation(
+        "a parameter that comes twice",
+        _LAYER + "http.py",
+        "    if len({name for name, _ in pairs}) != len(pairs):",
+        "    if False:",
+        (22,),
+    ),
+    Mutation(
+        "escaping on the confirm page",
+        _LAYER + "pages.py",
+        "{name: html.escape(value) for name, value in values.items()}",
+        "values",
+        (23,),
+    ),
+    Mutation(
+        "the issuer",
+        "functions/callback/app.py",
+        '    if request.query.get("iss", CONFIG.finch_connect_url) != CONFIG.finch_connect_url:  # RFC 9207',
+        "    if False:",
+        (24,),
+    ),
+    Mutation(
+        "browsers that look ahead",
+        _LAYER + "endpoint.py",
+        "PREFETCH if request.is_prefetch else serve",
+        "PREFETCH if False else serve",
+        (25,),
+    ),
+    Mutation(
+        "303 after a form",
+        _LAYER + "pages.py",
+        "    return Response(303, headers=",
+        "    return Response(307, headers=",
+        (30,),
+    ),
+    Mutation("no-store", _LAYER + "http.py", '"Cache-Control": "no-store"', '"Cache-Control": "private"', (31,)),
+    Mutation("no frames", _LAYER + "http.py", "frame-ancestors 'none'; ", "", (31,)),
+    Mutation("HttpOnly", _LAYER + "http.py", "Secure; HttpOnly; SameSite=Lax", "Secure; SameSite=Lax", (32,)),
+    Mutation("cookie pruning", _LAYER + "http.py", "for name in ours[:-MOST_COOKIES])", "for name in ours[:0])", (32,)),
+    Mutation(
+        "nothing that came in is logged",
+        "functions/callback/app.py",
+        '    logger.info("answered", flow_id=flow.flow_id,',
+        '    logger.info("answered", query=dict(request.query), flow_id=flow.flow_id,',
+        (4, 33),
+    ),
+    Mutation(
+        "only hashes in the table",
+        _LAYER + "states.py",
+        "    return hashlib.sha256(secret.reveal().encode()).hexdigest()",
+        "    return secret.reveal()[:64]",
+        (4, 33),
+    ),
+    Mutation(
+        "the callback reads no token",
+        "template.yaml",
+        "              - Effect: Allow\n                Action: ssm:PutParameter\n",
+        "              - Effect: Allow\n                Action: secretsmanager:GetSecretValue\n"
+        '                Resource: "*"\n'
+        "              - Effect: Allow\n                Action: ssm:PutParameter\n",
+        (34,),
+    ),
+    Mutation(
+        "the bus's policy",
+        "template.yaml",
+        "        Effect: Deny\n        Principal",
+        "        Effect: Allow\n        Principal",
+        (34,),
+    ),
+    Mutation(
+        "comparing in constant time",
+        _LAYER + "secret.py",
+        "        return hmac.compare_digest(self._text.encode(), other._text.encode())",
+        "        return self.reveal() == other.reveal()",
+        (35,),
+    ),
+    Mutation(
+        "refusals that do not tell",
+        _LAYER + "endpoint.py",
+        "if config.open_links else None",
+        "if True else None",
+        (35,),
+    ),
+    Mutation(
+        "the callback's own throttle",
+        "template.yaml",
+        "        GET /callback:\n",
+        "        GET /callback/result:\n",
+        (36,),
+    ),
+]
