@@ -1,6 +1,6 @@
 """GET /callback: the redirect URI. Claims the state, exchanges the code, stores the token, answers with a receipt."""
 
-from finch_connect import http, links, pages, wiring
+from finch_connect import coldstart, http, links, pages, wiring
 from finch_connect.config import from_environment
 from finch_connect.endpoint import endpoint
 from finch_connect.errors import CallbackRefusedError
@@ -16,6 +16,7 @@ SETTLED_COOKIE_SECONDS = 600
 
 CONFIG = from_environment()
 PORTS = wiring.callback_ports(CONFIG)
+coldstart.ready()
 
 
 @endpoint(CONFIG, refused=CallbackRefusedError)

@@ -1,6 +1,6 @@
 """GET and POST /connect: from a signed link to Finch, with a one-time state in the table and its cookie here."""
 
-from finch_connect import http, links, pages, wiring
+from finch_connect import coldstart, http, links, pages, wiring
 from finch_connect.config import from_environment
 from finch_connect.endpoint import endpoint
 from finch_connect.errors import LinkRefusedError
@@ -15,6 +15,7 @@ FORM_COOKIE_SECONDS = 3600
 
 CONFIG = from_environment()
 PORTS = wiring.connect_ports(CONFIG)
+coldstart.ready()
 
 
 @endpoint(CONFIG, refused=LinkRefusedError)

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from finch_connect import wiring
+from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.model import Flow
@@ -11,6 +11,7 @@ from finch_connect.observability import count, log_unexpected, logger
 from finch_connect.publishing import publish, unpublished_outcomes
 
 PORTS = wiring.relay_ports(from_environment())
+coldstart.ready()
 
 
 def handler(event: Mapping[str, Any], _context: Any) -> dict[str, list[dict[str, str]]]:

@@ -3,13 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from finch_connect import wiring
+from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
 from finch_connect.observability import count, log_unexpected, logger
 from finch_connect.publishing import sweep
 
 CONFIG = from_environment()
 PORTS = wiring.sweeper_ports(CONFIG)
+coldstart.ready()
 
 
 def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:

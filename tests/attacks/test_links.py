@@ -63,6 +63,7 @@ FORGERIES: dict[str, Callable[[dict[str, Any], str, str], str]] = {
         by_hand({"alg": "HS256", "kid": kid}, {**claims, "sub": sub}, key).split(".")[place]
         for place, sub in enumerate(("a", "b", "a"))
     ),
+    "a header nested without end": lambda _claims, _kid, _key: f"{base64url(b'[' * 4000)}.e30.{'A' * 43}",
     "no JSON": lambda _claims, _kid, _key: "e30.e30",
     "nothing": lambda _claims, _kid, _key: "",
     "6 KB": lambda claims, kid, key: by_hand({"alg": "HS256", "kid": kid, "x": "x" * 6144}, claims, key),

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
+import botocore.handlers
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.compat import HTTPHeaders
@@ -221,10 +222,13 @@ class Container:
         self._function = function
 
     def invoke(self, event: Any) -> Any:
-        """Run the function once."""
-        boto3.setup_default_session()
-        boto3.DEFAULT_SESSION.events.register("before-call", self._note)  # type: ignore[union-attr,arg-type]  # just made; may answer
-        return handler_of(self._function)(event, Context())
+        """Run the function once; each botocore session that it makes tells what it sends."""
+        listener = ("before-call", self._note)
+        botocore.handlers.BUILTIN_HANDLERS.append(listener)
+        try:
+            return handler_of(self._function)(event, Context())
+        finally:
+            botocore.handlers.BUILTIN_HANDLERS.remove(listener)
 
     def _note(self, model: Any, **_: Any) -> tuple[AWSResponse, dict[str, Any]] | None:
         self.actions.add(f"{model.service_model.service_name}:{model.name}")
@@ -238,7 +242,7 @@ type Used = dict[str, set[str]]
 
 
 @pytest.fixture
-def run(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Any]]:
+def run(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
     """Run functions in this process against the emulator; `run.used` has the actions of each."""
     for name, value in [("ENDPOINT_URL", local_stack.endpoint_url), ("DEFAULT_REGION", REGION)]:
         monkeypatch.setenv(f"AWS_{name}", value)
@@ -256,8 +260,7 @@ def run(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ca
         return answer
 
     once.used = used  # type: ignore[attr-defined]
-    yield once
-    boto3.DEFAULT_SESSION = None
+    return once
 
 
 def request_of(customer: Customer, url: str) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def fallback(request: pytest.FixtureRequest) -> fakes.FakeFallback | ParameterFa
     if request.param == "fake":
         return fakes.FakeFallback()
     request.getfixturevalue("aws")
-    return ParameterFallback(boto3.client("ssm"), "/finch/dev/unstored", None)
+    return ParameterFallback(lambda: boto3.client("ssm"), "/finch/dev/unstored", None)
 
 
 @pytest.fixture

@@ -90,13 +90,13 @@ def test_a_link_that_lives_long_is_confirmed_unless_it_says_otherwise(
 @pytest.mark.parametrize(
     ("claims", "expected"),
     [
-        ({"aud": "finch-receipt"}, "link_invalid"),
-        ({"aud": ["finch-connect", "else"]}, "link_invalid"),
-        ({"aud": None}, "link_invalid"),
-        ({"sub": None}, "link_invalid"),
-        ({"jti": None}, "link_invalid"),
-        ({"iat": None}, "link_invalid"),
-        ({"exp": None}, "link_invalid"),
+        ({"aud": "finch-receipt"}, "link_claims"),
+        ({"aud": ["finch-connect", "else"]}, "link_claims"),
+        ({"aud": None}, "link_claims"),
+        ({"sub": None}, "link_claims"),
+        ({"jti": None}, "link_claims"),
+        ({"iat": None}, "link_claims"),
+        ({"exp": None}, "link_claims"),
         ({"iat": SECONDS - 700, "exp": SECONDS - 61}, "link_expired"),
         ({"iat": SECONDS + 61}, "link_from_the_future"),
         ({"nbf": SECONDS + 61}, "link_from_the_future"),
@@ -132,13 +132,13 @@ def unsigned(header: dict[str, Any], signature: str = "") -> str:
         ("x.y", "link_malformed"),
         ("a" * 7000, "link_malformed"),
         ("\u00e9.e.e", "link_malformed"),
-        (unsigned({"alg": "none", "kid": "1"}), "link_header"),
-        (unsigned({"alg": "RS256", "kid": "1"}, "AAAA"), "link_header"),
-        (unsigned({"alg": "HS512", "kid": "1"}, "AAAA"), "link_header"),
-        (unsigned({"alg": "HS256", "kid": "1"}, "AAAA"), "link_invalid"),
-        (unsigned({"alg": "HS256", "kid": "9"}, "AAAA"), "link_key_unknown"),
-        (unsigned({"alg": "HS256"}, "AAAA"), "link_key_unknown"),
-        (sign(key="z" * 64), "link_invalid"),
+        (unsigned({"alg": "none", "kid": "1"}), "link_malformed"),
+        (unsigned({"alg": "RS256", "kid": "1"}, "A" * 43), "link_header"),
+        (unsigned({"alg": "HS512", "kid": "1"}, "A" * 43), "link_header"),
+        (unsigned({"alg": "HS256", "kid": "1"}, "A" * 43), "link_signature"),
+        (unsigned({"alg": "HS256", "kid": "9"}, "A" * 43), "link_key_unknown"),
+        (unsigned({"alg": "HS256"}, "A" * 43), "link_key_unknown"),
+        (sign(key="z" * 64), "link_signature"),
         (sign(typ="finch-receipt+jwt"), "link_header"),
         (sign(crit=["b64"], b64=True), "link_header"),
     ],
@@ -182,7 +182,7 @@ def test_a_claim_against_its_rule_refuses_the_link_and_names_the_claim(claims: d
     """Nothing is guessed and nothing is cut."""
     error = reason(sign(claims))
     assert error.fields.get("claim") in {*claims, None}
-    assert error.reason in {"claim_refused", "link_invalid"}
+    assert error.reason in {"claim_refused", "link_claims", "link_times"}
 
 
 def test_sessions_need_the_customers_name() -> None:

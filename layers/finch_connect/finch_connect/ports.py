@@ -199,12 +199,12 @@ class Beside(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectPorts:
-    """What `GET /connect` and the confirm form need."""
+    """What `GET /connect` and the confirm form need; `sessions` in the session form alone."""
 
     flows: FlowTable
     keys: LinkKeys
     client_secrets: ClientSecrets
-    sessions: FinchSessions
+    sessions: FinchSessions | None
     clock: Clock
     random_bytes: RandomBytes
 

@@ -24,7 +24,7 @@ from finch_connect.model import (
     Written,
     epoch_ms,
 )
-from finch_connect.ports import ConnectPorts, Deadline
+from finch_connect.ports import ConnectPorts, Deadline, FinchSessions
 from finch_connect.secret import Secret
 from finch_connect.states import COOKIE_BYTES, digest, flow_id_of, form_nonce_of, is_cookie, new_cookie, state_of
 
@@ -170,10 +170,10 @@ def _go(
 ) -> Redirect | NotOpened:
     state = state_of(cookie, flow.flow_id)
     max_age = max(1, (flow.deadline - flow.started_at) // 1000)
-    if flow.mode is ConnectMode.STATIC:
+    if flow.mode is ConnectMode.STATIC or ports.sessions is None:
         return Redirect(authorize_url(request, flow, state, config), flow.flow_id, cookie, max_age)
     try:
-        location = _session_url(request, flow, state, ports, config, deadline)
+        location = _session_url(request, flow, state, ports, ports.sessions, config, deadline)
     except TryAgainError as error:
         return NotOpened(error, flow.flow_id, cookie, max_age)
     return Redirect(location, flow.flow_id, cookie, max_age)
@@ -197,7 +197,13 @@ def authorize_url(request: LinkRequest, flow: Flow, state: Secret, config: Confi
 
 
 def _session_url(
-    request: LinkRequest, flow: Flow, state: Secret, ports: ConnectPorts, config: Config, deadline: Deadline
+    request: LinkRequest,
+    flow: Flow,
+    state: Secret,
+    ports: ConnectPorts,
+    sessions: FinchSessions,
+    config: Config,
+    deadline: Deadline,
 ) -> str:
     """Open a Connect session, or a re-authentication when there is a connection already, and add the state."""
     minutes = max(1, (flow.deadline - flow.started_at) // 60_000)
@@ -206,12 +212,10 @@ def _session_url(
     if request.connection_id is not None:
         opened = AlreadyConnected(request.connection_id)
     else:
-        opened = ports.sessions.open(
-            request, redirect_uri=uri, minutes=minutes, client_secret=secret, deadline=deadline
-        )
+        opened = sessions.open(request, redirect_uri=uri, minutes=minutes, client_secret=secret, deadline=deadline)
     if isinstance(opened, AlreadyConnected):
         known = opened.connection_id
-        opened = ports.sessions.reauthenticate(
+        opened = sessions.reauthenticate(
             request, known, redirect_uri=uri, minutes=minutes, client_secret=secret, deadline=deadline
         )
     url, ours = urlsplit(opened.connect_url), urlsplit(config.finch_connect_url)

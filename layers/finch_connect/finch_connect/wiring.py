@@ -1,26 +1,32 @@
 """The composition root: the only module that knows both the ports and the adapters.
 
-Each function calls one of these once, at import: clients are made there and then, and nowhere else.
+Each function calls one of these once, at import: clients are made there and then, and nowhere else. What a function may
+never need is imported and made when it is needed: `connect` no HTTP client (12 ms of CPU) but in session mode, the
+callback no client for the fallback (5 ms) while the vault works (docs/performance.md).
 """
 
 from __future__ import annotations
 
 import secrets
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from finch_connect.adapters import aws
 from finch_connect.adapters.bus import EventBridgeBus
 from finch_connect.adapters.fallback import ParameterFallback
-from finch_connect.adapters.finch import FinchApi
 from finch_connect.adapters.items import images
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.config import Config
+from finch_connect.model import ConnectMode
 from finch_connect.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+
+if TYPE_CHECKING:
+    from finch_connect.adapters.finch import FinchApi
 
 
 class LambdaDeadline:
@@ -36,12 +42,13 @@ class LambdaDeadline:
 
 def connect_ports(config: Config) -> ConnectPorts:
     """Wire `GET /connect`."""
-    secrets_manager = aws.client("secretsmanager")
+    client = aws.clients()
+    secrets_manager = client("secretsmanager")
     return ConnectPorts(
-        flows=DynamoFlowTable(aws.client("dynamodb"), config.table_name),
+        flows=DynamoFlowTable(client("dynamodb"), config.table_name),
         keys=_link_keys(secrets_manager, config),
         client_secrets=_client_secrets(secrets_manager, config),
-        sessions=_finch(config),
+        sessions=_finch(config) if config.connect_mode is ConnectMode.SESSION else None,
         clock=_now,
         random_bytes=secrets.token_bytes,
     )
@@ -49,13 +56,14 @@ def connect_ports(config: Config) -> ConnectPorts:
 
 def callback_ports(config: Config) -> CallbackPorts:
     """Wire `GET /callback`."""
-    secrets_manager = aws.client("secretsmanager")
-    table = DynamoFlowTable(aws.client("dynamodb"), config.table_name)
+    client = aws.clients()
+    secrets_manager = client("secretsmanager")
+    table = DynamoFlowTable(client("dynamodb"), config.table_name)
     return CallbackPorts(
         flows=table,
         connections=table,
         vault=SecretsManagerVault(secrets_manager, config.stage, config.kms_key_id),
-        fallback=_fallback(config),
+        fallback=_fallback(client, config),
         keys=_link_keys(secrets_manager, config),
         client_secrets=_client_secrets(secrets_manager, config),
         finch=_finch(config),
@@ -66,9 +74,10 @@ def callback_ports(config: Config) -> CallbackPorts:
 
 def relay_ports(config: Config) -> RelayPorts:
     """Wire the relay."""
+    client = aws.clients()
     return RelayPorts(
-        flows=DynamoFlowTable(aws.client("dynamodb"), config.table_name),
-        bus=EventBridgeBus(aws.client("events"), config.bus_name),
+        flows=DynamoFlowTable(client("dynamodb"), config.table_name),
+        bus=EventBridgeBus(client("events"), config.bus_name),
         clock=_now,
         images=images,
     )
@@ -76,23 +85,26 @@ def relay_ports(config: Config) -> RelayPorts:
 
 def sweeper_ports(config: Config) -> SweeperPorts:
     """Wire the sweeper."""
-    table = DynamoFlowTable(aws.client("dynamodb"), config.table_name)
+    client = aws.clients()
+    table = DynamoFlowTable(client("dynamodb"), config.table_name)
     return SweeperPorts(
         flows=table,
         connections=table,
-        vault=SecretsManagerVault(aws.client("secretsmanager"), config.stage, config.kms_key_id),
-        fallback=_fallback(config),
-        bus=EventBridgeBus(aws.client("events"), config.bus_name),
+        vault=SecretsManagerVault(client("secretsmanager"), config.stage, config.kms_key_id),
+        fallback=_fallback(client, config),
+        bus=EventBridgeBus(client("events"), config.bus_name),
         clock=_now,
     )
 
 
 def _finch(config: Config) -> FinchApi:
+    from finch_connect.adapters.finch import FinchApi  # noqa: PLC0415  # with `requests`: only where it is used
+
     return FinchApi(config.finch_api_url, config.finch_client_id, config.finch_api_version)
 
 
-def _fallback(config: Config) -> ParameterFallback:
-    return ParameterFallback(aws.client("ssm"), config.fallback_prefix, config.kms_key_id)
+def _fallback(client: Callable[[str], Any], config: Config) -> ParameterFallback:
+    return ParameterFallback(lambda: client("ssm"), config.fallback_prefix, config.kms_key_id)
 
 
 def _link_keys(client: Any, config: Config) -> SecretsManagerLinkKeys:

@@ -77,18 +77,13 @@ MUTATIONS = [
     ),
     Mutation(
         "the link's signature",
-        _LAYER + "links.py",
-        '        "verify_exp": False,\n',
-        '        "verify_exp": False,\n        "verify_signature": False,\n        "verify_aud": True,\n',
+        _LAYER + "jws.py",
+        "    if Secret(_signature(token.signed, key)) != Secret(token.signature):",
+        "    if False:",
         (10,),
     ),
-    Mutation(
-        "the link's audience",
-        _LAYER + "links.py",
-        '        "strict_aud": True,\n',
-        '        "verify_aud": False,\n',
-        (10,),
-    ),
+    Mutation("the link's one algorithm", _LAYER + "jws.py", 'header.get("alg") != ALGORITHM or ', "", (10,)),
+    Mutation("the link's audience", _LAYER + "links.py", ' or verified["aud"] != audience:', ":", (10,)),
     Mutation("the link's expiry", _LAYER + "links.py", "    if expires + skew <= seconds:", "    if False:", (10,)),
     Mutation(
         "the link's longest lifetime",
@@ -107,8 +102,8 @@ MUTATIONS = [
     Mutation(
         "the receipt's signature",
         _LAYER + "links.py",
-        "    return jwt.encode(present, key.key.reveal(), algorithm=_ALGORITHM, headers=headers)",
-        '    return jwt.encode(present, "k" * 64, algorithm=_ALGORITHM, headers=headers)',
+        "jws.sign(present, key.key, ",
+        'jws.sign(present, jws.Secret("k" * 64), ',
         (4,),
     ),
     Mutation(

@@ -1,14 +1,18 @@
-"""boto3 clients as this product wants them, and the one translation of AWS's errors."""
+"""AWS clients as this product wants them, and the one translation of AWS's errors.
+
+They are botocore's, which boto3's clients are too: boto3's own part (resources, S3 transfers) is never used here and
+costs 20 ms of CPU to import on every cold start (docs/performance.md).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import boto3
 from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.session import get_session
 
 from finch_connect.errors import ServiceUnavailableError
 
@@ -17,13 +21,15 @@ _CLIENT_CONFIG = ClientConfig(
     read_timeout=4,
     retries={"mode": "standard", "max_attempts": 3},
     tcp_keepalive=True,
+    parameter_validation=False,
 )
 """Short timeouts and botocore's own retries: no second retry loop stands around them. Seconds."""
 
 
-def client(service: str) -> Any:
-    """Return a client of an AWS service. `Any`: the caller's protocol types it."""
-    return boto3.client(service, config=_CLIENT_CONFIG)  # type: ignore[call-overload]  # any service's name
+def clients() -> Callable[[str], Any]:
+    """Return what makes a client of an AWS service, all of one session. `Any`: the caller's protocol types it."""
+    session = get_session()
+    return lambda service: session.create_client(service, config=_CLIENT_CONFIG)
 
 
 @contextmanager

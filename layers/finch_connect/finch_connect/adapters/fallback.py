@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -11,12 +13,16 @@ from finch_connect.secret import Secret
 
 
 class ParameterFallback:
-    """Implements `ports.Fallback` with SecureStrings under one path."""
+    """Implements `ports.Fallback` with SecureStrings under one path. The client is made when it is first needed."""
 
-    def __init__(self, client: Any, prefix: str, kms_key_id: str | None) -> None:
-        self._client = client
+    def __init__(self, make_client: Callable[[], Any], prefix: str, kms_key_id: str | None) -> None:
+        self._make_client = make_client
         self._prefix = prefix
         self._key = {"KeyId": kms_key_id} if kms_key_id else {}
+
+    @cached_property
+    def _client(self) -> Any:
+        return self._make_client()
 
     def put(self, flow_id: str, text: Secret) -> None:
         """See `ports.Fallback.put`."""
