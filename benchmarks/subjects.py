@@ -1,0 +1,186 @@
+"""What is measured: our functions as they ship, and the peers, each with its events and the calls it has to make."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+
+from benchmarks.stand_in import LINK_KEY, StandIn
+from finch_connect.secret import Secret
+from finch_connect.states import base64url, cookie_name, flow_id_of, new_cookie, state_of
+from local.engine.deploy import build
+
+ROOT = Path(__file__).parents[1]
+BUILT = ROOT / ".aws-sam" / "bench"
+PEERS = ("c", "u", "l", "m")
+
+EXCHANGE = ["UpdateItem", "POST /auth/token", "UpdateItem", "CreateSecret", "UpdateItem"]
+"""Claim, exchange, own, store, settle: five round trips, one after the other."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A handler with its import path, its environment, and what one invocation of it looks like.
+
+    `calls` are the operations that a first invocation makes; those of secrets may come at any place among them.
+    """
+
+    name: str
+    title: str
+    paths: tuple[Path, ...]
+    event: Callable[[], dict[str, Any]]
+    calls: tuple[str, ...]
+    secrets: int = 0
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def size(self) -> int:
+        """Return the bytes that Lambda unpacks for it."""
+        return sum(file.stat().st_size for path in self.paths for file in path.rglob("*") if file.is_file())
+
+
+def subjects(server: StandIn) -> list[Subject]:
+    """Return all subjects, built and installed, pointed at the stand-in."""
+    built = build().parent
+    layer = _layer(built / "FinchConnectLayer" / "python", server)
+    ours = {**_settings(server), "AWS_CA_BUNDLE": str(_small_bundle(server, layer))}
+    usual = {**_settings(server), "AWS_CA_BUNDLE": str(server.full_bundle)}
+    peers = {
+        name: (ROOT / "benchmarks" / "peers" / name, installed(ROOT / "benchmarks/peers" / name)) for name in PEERS
+    }
+    return [
+        Subject("C", "one put through a bare boto3 client", peers["c"], _connect, ("PutItem",), 0, usual),
+        Subject("connect", "ours", (built / "ConnectFunction", layer), _connect, ("PutItem",), 1, ours),
+        Subject("callback", "ours", (built / "CallbackFunction", layer), _callback, tuple(EXCHANGE), 2, ours),
+        Subject("U", "callback, the usual way", peers["u"], _callback, tuple(EXCHANGE), 2, usual),
+        Subject(
+            "L",
+            "Finch's SDK, no state",
+            peers["l"],
+            _callback,
+            ("POST /auth/token", "CreateSecret", "PutItem"),
+            1,
+            usual,
+        ),
+        Subject("M", "callback, FastAPI and Mangum", peers["m"], _callback, tuple(EXCHANGE), 2, usual),
+    ]
+
+
+def _layer(built: Path, server: StandIn) -> Path:
+    """Return a copy of the layer whose certifi also trusts the stand-in: our client for Finch reads no variable."""
+    copy = server.authority.with_name("layer")
+    shutil.copytree(built, copy)
+    (copy / "certifi" / "cacert.pem").write_bytes(server.full_bundle.read_bytes())
+    return copy
+
+
+def installed(peer: Path) -> Path:
+    """Install pinned requirements once, with bytecode that stays valid; return the folder."""
+    requirements = peer / "requirements.txt"
+    folder = BUILT / f"{peer.name}-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
+    if not folder.exists():
+        part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps"]
+        _run(*pip, "--require-hashes", "--target", str(part), "--requirement", str(requirements))
+        _run("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", str(part))
+        part.rename(folder)
+    return folder
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run([sys.executable, *arguments], check=True)  # our own arguments
+
+
+def _small_bundle(server: StandIn, layer: Path) -> Path:
+    """Return the roots that the layer ships for AWS's endpoints, with the stand-in's authority."""
+    shipped = layer / "finch_connect" / "amazon-root-cas.pem"
+    path = server.authority.with_name("small-bundle.pem")
+    path.write_bytes((shipped if shipped.exists() else server.full_bundle).read_bytes() + server.authority.read_bytes())
+    return path
+
+
+def _settings(server: StandIn) -> dict[str, str]:
+    example = json.loads((ROOT / "events" / "env.example.json").read_text())["Parameters"]
+    prefix = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/dev/config/"
+    return {
+        **{name: str(value) for name, value in example.items()},
+        "TABLE_NAME": "flows",
+        "LINK_KEY_SECRET_ARN": f"{prefix}link-key-AbCdEf",
+        "CLIENT_CREDENTIALS_SECRET_ARN": f"{prefix}client-credentials-AbCdEf",
+        "FINCH_API_URL": server.url,
+        "FINCH_CONNECT_URL": server.url,
+        "PUBLIC_URL": "https://connect.example.com",
+        "ALLOWED_RETURN_URLS": "https://app.example.com/hr",
+        "LINK_POLICY": "signed",
+        **{f"AWS_ENDPOINT_URL_{service}": server.url for service in ("DYNAMODB", "SECRETS_MANAGER", "SSM")},
+        "REQUESTS_CA_BUNDLE": str(server.full_bundle),
+        "SSL_CERT_FILE": str(server.full_bundle),
+    }
+
+
+def _event(path: str, query: Mapping[str, str], cookies: list[str]) -> dict[str, Any]:
+    """Return API Gateway's event for a GET (payload format 2.0)."""
+    return {
+        "version": "2.0",
+        "routeKey": f"GET {path}",
+        "rawPath": path,
+        "rawQueryString": urlencode(query),
+        "queryStringParameters": dict(query),
+        "cookies": cookies,
+        "headers": {"host": "connect.example.com", "accept": "text/html", "user-agent": "bench"},
+        "requestContext": {
+            "accountId": "000000000000",
+            "apiId": "bench",
+            "domainName": "connect.example.com",
+            "domainPrefix": "connect",
+            "http": {
+                "method": "GET",
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "192.0.2.1",
+                "userAgent": "bench",
+            },
+            "requestId": str(uuid.uuid4()),
+            "routeKey": f"GET {path}",
+            "stage": "$default",
+            "time": "24/Nov/2026:00:00:00 +0000",
+            "timeEpoch": 1795478400000,
+        },
+        "isBase64Encoded": False,
+    }
+
+
+def _connect() -> dict[str, Any]:
+    now = int(time.time())
+    claims = {
+        "aud": "finch-connect",
+        "sub": "acme",
+        "jti": str(uuid.uuid4()),
+        "iat": now,
+        "exp": now + 600,
+        "return_url": "https://app.example.com/hr/done",
+        "nonce": "n-1",
+    }
+    return _event("/connect", {"link": jwt.encode(claims, LINK_KEY["key"], headers={"kid": LINK_KEY["kid"]})}, [])
+
+
+def _callback() -> dict[str, Any]:
+    flow_id = flow_id_of("acme", str(uuid.uuid4()))
+    cookie: Secret = new_cookie(hashlib.sha256(flow_id.encode()).digest())
+    code = base64url(hmac.new(b"code", flow_id.encode(), hashlib.sha256).digest())
+    query = {"code": code, "state": state_of(cookie, flow_id).reveal()}
+    return _event("/callback", query, [f"{cookie_name(flow_id)}={cookie.reveal()}"])
