@@ -53,7 +53,7 @@ def serve(
     finally:
         assert process.stdin is not None  # noqa: S101  # asked for above
         process.stdin.close()  # the guard ends with its input, and the server with it
-        process.wait(timeout=20)
+        process.wait(timeout=60)
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""The fault matrix as data: each AWS call of each function, what goes wrong with it, and what then has to come of it."""
+"""The fault matrix as data: each AWS call of each function, what goes wrong with it, and what has to come of it."""
 
 from __future__ import annotations
 
@@ -95,8 +95,8 @@ ROWS = (
     Row("relay", "end the lease", _but("saved/swept", "saved/saved")),
     Row("relay", "publish", _but("saved/retried", "saved/retried")),
     Row("relay", "mark", _but("saved/swept", "saved/saved")),
-    Row("sweeper", "query the leases", _SWEPT, alone=True),
-    Row("sweeper", "query what is due", _SWEPT, alone=True),
+    Row("sweeper", "query the leases", _SWEPT),
+    Row("sweeper", "query what is due", _SWEPT),
     Row("sweeper", "settle as abandoned", _DONE_ALL_THE_SAME),
     Row("sweeper", "look into the fallback", _SWEPT),
     Row("sweeper", "own", _SWEPT),
@@ -106,7 +106,7 @@ ROWS = (
     Row("sweeper", "read the flow", _SWEPT),
     Row("sweeper", "look into the vault", _SWEPT),
     Row("sweeper", "end the lease", _DONE_ALL_THE_SAME),
-    Row("sweeper", "publish", _SWEPT, alone=True),
+    Row("sweeper", "publish", _SWEPT),
     Row("sweeper", "mark", _DONE_ALL_THE_SAME),
 )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from local.browser import Page
@@ -13,6 +13,7 @@ from tests.faults.cells import Cell
 from tests.faults.stage import LATEST_ANSWER_SECONDS, SLOW_SECONDS, Person, Stage
 
 _FLOW = "Key.id.S == 'flow#{flow}'"
+_TABLE = "TableName == '{table}'"
 _CONNECTION = "Key.id.S == 'connection#{connection}'"
 
 
@@ -30,10 +31,14 @@ _CALLS = {
     "settle as abandoned": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_status', 'abandoned')}"),
     "mark": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_published_at')}"),
     "read the flow": ("dynamodb", "GetItem", _FLOW),
-    "query the leases": ("dynamodb", "Query", _sets("due", "connection")),
-    "query what is due": ("dynamodb", "Query", _sets("due", "flow")),
-    "read the link key": ("secretsmanager", "GetSecretValue", "contains(SecretId, '/config/link-key')"),
-    "read the client secret": ("secretsmanager", "GetSecretValue", "contains(SecretId, '/config/client-credentials')"),
+    "query the leases": ("dynamodb", "Query", f"{_TABLE} && {_sets('due', 'connection')}"),
+    "query what is due": ("dynamodb", "Query", f"{_TABLE} && {_sets('due', 'flow')}"),
+    "read the link key": ("secretsmanager", "GetSecretValue", "contains(SecretId, '/{stage}/config/link-key')"),
+    "read the client secret": (
+        "secretsmanager",
+        "GetSecretValue",
+        "contains(SecretId, '/{stage}/config/client-credentials')",
+    ),
     "create the secret": ("secretsmanager", "CreateSecret", "contains(SecretString, '{flow}')"),
     "put a version": ("secretsmanager", "PutSecretValue", "contains(SecretString, '{flow}')"),
     "restore the secret": ("secretsmanager", "RestoreSecret", "contains(SecretId, '{connection}')"),
@@ -53,7 +58,12 @@ def fault(call: str, function: str, kind: Kind, person: Person, times: int | Non
         kind,
         service,
         operation,
-        match=match.format(flow=person.flow_id, connection=person.connection_id),
+        match=match.format(
+            flow=person.flow_id,
+            connection=person.connection_id,
+            stage=person.stage.name,
+            table=person.stack.outputs["TableName"],
+        ),
         function=f"{function.capitalize()}Function",
         times=times,
         seconds=SLOW_SECONDS,
@@ -193,14 +203,14 @@ def _swept(cell: Cell, stage: Stage) -> Story:
         return _swept_away(cell, person, stage)
     callback = person.approved()
     broken_before, moved_on = _OVERDUE[cell.row.call]
-    with ExitStack() as broken:
-        broken.enter_context(meeting(cell, person, stage))  # before anything is due: other cells have it swept too
+    with stage.sweeping:
         with stage.proxy.breaking(*[away(call, "callback", person) for call in broken_before]):
             person.come_back(callback)
+        with meeting(cell, person, stage):
+            person.time_passes()
+            row = "moved on" if moved_on(person) else "as it was"
         person.time_passes()
-        row = "moved on" if moved_on(person) else "as it was"
-    person.time_passes()
-    assert moved_on(person)
+        assert moved_on(person)
     return ended(person, "connected", row, callback)
 
 
@@ -230,8 +240,8 @@ _OVERDUE: dict[str, tuple[list[str], Callable[[Person], bool]]] = {
 
 def _swept_away(cell: Cell, person: Person, stage: Stage) -> Story:
     """A person who never came back."""
-    said = person.told(page := person.open_link())
-    with meeting(cell, person, stage):
+    said = person.told(person.open_link())
+    with stage.sweeping, meeting(cell, person, stage):
         person.time_passes()
         row = "moved on" if person.known_row().status == "abandoned" else "as it was"
     person.comes_to_rest()

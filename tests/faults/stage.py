@@ -22,8 +22,8 @@ from local.engine.microburst import Microburst
 from local.simulator import Simulator
 from tests.conftest import Customer, Inbox
 
-REQUEST_BUDGET_SECONDS = 5.0
-CALL_TIMEOUT_SECONDS = 0.75
+REQUEST_BUDGET_SECONDS = 6.0
+CALL_TIMEOUT_SECONDS = 0.9
 LATEST_ANSWER_SECONDS = 12.0
 """A person has an answer by then: well past the budget (a busy machine), well before SLOW_SECONDS."""
 SLOW_SECONDS = 25.0
@@ -42,7 +42,16 @@ class Stage:
     proxy: Microburst
     finch: Simulator
     inbox: Inbox
+    sweeping: threading.RLock = field(default_factory=threading.RLock)
+    """Held while rows are made overdue and swept: what is overdue for one cell is not yet for another's sweep."""
+    streaming: bool = True
+    """Whether the emulator brings the relay its records."""
     _mailbox: threading.Lock = field(default_factory=threading.Lock)
+
+    @property
+    def name(self) -> str:
+        """The stack's stage, which is in the names of what it has."""
+        return self.stack.deployed.stage
 
     def person(self, **facts: Any) -> Person:
         """Return a customer with a link, a browser and an employer of its own."""
@@ -73,8 +82,10 @@ class Stage:
         name = self.stack.deployed.resources["RelayFunction"]
         (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
+        self.streaming = False
         yield
         functions.update_event_source_mapping(UUID=mapping["UUID"], Enabled=True)
+        self.streaming = True
 
     def sweep(self) -> bool:
         """Run the sweeper; tell whether it ran to its end."""
@@ -130,7 +141,7 @@ class Person(Customer):
     @property
     def secret_name(self) -> str:
         """Where this person's token belongs."""
-        return f"finch/local/connections/{self.connection_id}"
+        return f"finch/{self.stage.name}/connections/{self.connection_id}"
 
     def tokens(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return what of this person's flow is in the vault: one entry for each token, however often it was put."""
@@ -149,7 +160,8 @@ class Person(Customer):
 
     def waiting(self) -> list[str]:
         """Return the parameters that hold a token of this person's flow."""
-        pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path="/finch/local/unstored")
+        path = f"/finch/{self.stage.name}/unstored"
+        pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
         return [one["Name"] for page in pages for one in page["Parameters"] if self.flow_id in one["Name"]]
 
     def known_row(self) -> Flow:
@@ -165,15 +177,16 @@ class Person(Customer):
 
     def time_passes(self) -> None:
         """Make everything overdue that this person's flow has still open, as minutes or days would; then sweep."""
-        if self.lease() is not None:
-            self._make_overdue(f"connection#{self.connection_id}")
-        if (row := self.row()) is not None and row.due_at is not None:
-            self._make_overdue(f"flow#{self.flow_id}")
-        self.stage.sweep()
+        with self.stage.sweeping:
+            if self.lease() is not None:
+                self._make_overdue(f"connection#{self.connection_id}")
+            if (row := self.row()) is not None and row.due_at is not None:
+                self._make_overdue(f"flow#{self.flow_id}")
+            self.stage.sweep()
 
     def comes_to_rest(self) -> None:
         """Let time pass until nothing remains to be done; what the relay does, it does first."""
-        relay = time.monotonic() + _RELAY_SECONDS
+        relay = time.monotonic() + (_RELAY_SECONDS if self.stage.streaming else 0)
         patience = relay + PATIENCE_SECONDS
         while not self.is_at_rest():
             assert time.monotonic() < patience, f"something is left to be done: {self.known_row()}"
@@ -219,6 +232,11 @@ class Person(Customer):
             page = self.browser.post(f"{self.stack.public_url}/connect", fields, {"Sec-Fetch-Site": "same-origin"})
         return page
 
+    def tries_until_connected(self) -> None:
+        """Connect, however often it takes."""
+        callback = self.approve(until(lambda: self.open_link().location or ""))
+        until(lambda: self.told(self.come_back(callback)) == "connected")
+
     def told(self, page: Page) -> str:
         """Return in a word what an answer says."""
         if page.status == 303 and page.location is not None and "finch_receipt=" in page.location:
@@ -226,6 +244,10 @@ class Person(Customer):
         if page.status == 303:
             return "on to Finch"
         return {202: "in progress", 503: "try again", 500: "broken"}.get(page.status, str(page.status))
+
+
+def _hidden(page: Page, name: str) -> str:
+    return page.text.partition(f'name="{name}" value="')[2].partition('"')[0]
 
 
 def until[T](holds: Callable[[], T]) -> T:
