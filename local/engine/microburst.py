@@ -28,6 +28,8 @@ class Kind(enum.StrEnum):
 
     THROTTLED = "throttled"
     ERROR = "500"
+    DENIED = "denied"
+    """An error that no retry follows: the call fails at once."""
     RESET_BEFORE = "reset before"
     """The connection breaks; AWS never saw the call."""
     RESET_AFTER = "reset after"
@@ -77,6 +79,7 @@ class AwsFault:
         effects: dict[Kind, dict[str, Any]] = {
             Kind.THROTTLED: {"error": {"code": throttle, "status": 400, "message": "Rate exceeded"}},
             Kind.ERROR: {"error": {"code": internal, "status": 500, "message": "Broken on demand"}},
+            Kind.DENIED: {"error": {"code": "AccessDeniedException", "status": 400, "message": "Denied on demand"}},
             Kind.RESET_BEFORE: {"reset": True},
             Kind.RESET_AFTER: {"response": {"abort_bytes": 0}},
             Kind.SLOW: {"latency": self.seconds * 1000},

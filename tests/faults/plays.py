@@ -71,8 +71,8 @@ def fault(call: str, function: str, kind: Kind, person: Person, times: int | Non
 
 
 def away(call: str, function: str, person: Person) -> AwsFault:
-    """Return a fault that lasts: this call always fails."""
-    return fault(call, function, Kind.ERROR, person)
+    """Return a fault that lasts: this call always fails, at once."""
+    return fault(call, function, Kind.DENIED, person)
 
 
 @dataclass(frozen=True, slots=True)
