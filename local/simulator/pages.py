@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from local.simulator.store import ASSISTED_PROVIDERS, PRODUCTS, PROVIDERS, Asked
+from local.simulator.store import ASSISTED_PROVIDERS, LOGINS, PRODUCTS, PROVIDERS, Asked
 
 pages = Blueprint("pages", __name__, template_folder="templates")
 
@@ -69,7 +69,8 @@ def login(attempt: str, provider: str) -> Answer:
         return _denied(asked)
     username, wrong = request.form.get("username", ""), False
     if request.method == "POST":
-        if _simulator().logins.get(username) == request.form.get("password"):
+        # As in an e-mail address, a tag makes another account of it: smallco+7 is an employer of its own.
+        if LOGINS.get(username.partition("+")[0]) == request.form.get("password"):
             code = _simulator().store.connect(asked, provider, username)
             return _back(asked, {"code": code})
         wrong = True

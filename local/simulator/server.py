@@ -18,7 +18,7 @@ from local.server import Server
 from local.simulator.api import api
 from local.simulator.faults import Fault, Faults
 from local.simulator.pages import pages
-from local.simulator.store import LOGINS, Clock, Store
+from local.simulator.store import Clock, Store
 
 HUGE_BYTES = 5_000_000
 
@@ -34,7 +34,7 @@ class Call:
 
 
 class Simulator(Server):
-    """Finch for one application. `redirect_uris` and `logins` (username to password) may be added to while it runs."""
+    """Finch for one application. `redirect_uris` may be added to while it runs."""
 
     def __init__(
         self,
@@ -48,7 +48,6 @@ class Simulator(Server):
         self.client_id = client_id
         self.client_secret = client_secret
         self.redirect_uris = set(redirect_uris)
-        self.logins = dict(LOGINS)
         self.client_type = "sandbox"
         self.session_echoes_state = True
         self.store = Store(clock)
@@ -72,7 +71,6 @@ class Simulator(Server):
         self.calls.clear()
         self.faults.clear()
         self.client_type, self.session_echoes_state = "sandbox", True
-        self.logins = dict(LOGINS)
 
     def _control_faults(self) -> Any:
         """POST a fault's fields as JSON to turn it on; DELETE turns all off. For a person with curl."""
