@@ -1,4 +1,4 @@
-"""Whose CPU it was: the emulator's, each function's processes', ours. Read from /proc, so on Linux only."""
+"""Whose CPU time it was: the emulator's, the functions' processes', our own. Read from /proc, so on Linux only."""
 
 from __future__ import annotations
 
@@ -6,33 +6,35 @@ import os
 import re
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-_PROC = Path("/proc")
-_TICKS = os.sysconf("SC_CLK_TCK")
-_FUNCTION = re.compile(r"ministack-lambda-.*?(Connect|Callback|Relay|Sweeper)Function")
-_EVERY_SECONDS = 1.0
+EMULATOR = "emulator (MiniStack, one process)"
+PROXY = "fault proxy (one process)"
+FRONT = "HTTP front (SAM CLI's local API server)"
+FINCH = "simulated Finch"
+BROWSERS = "browsers"
+REST = "the run itself (consumer, invoking functions, progress)"
 
-OURS = "this process: front, simulator, browsers, consumer"
-EMULATOR = "emulator: API calls, stream, bus, queue"
-PROXY = "fault proxy"
+_PROC = Path("/proc")
+_FUNCTION = re.compile(r"ministack-lambda-.*?-(Connect|Callback|Relay|Sweeper)Function")
+_EVERY_SECONDS = 1.0
 
 
 class Watch:
-    """Looks once a second at all processes below this one, and keeps each one's last reading: some end in between."""
+    """Looks once a second at all processes below this one and keeps each one's last reading: some end in between."""
 
     def __init__(self) -> None:
-        self._seconds: dict[int, tuple[str, float]] = {}
+        self._readings: dict[int, tuple[str, float]] = {}
         self._before: dict[int, float] = {}
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="cpu", daemon=True)
 
     def __enter__(self) -> Self:
         self._look()
-        self._before = {pid: seconds for pid, (_, seconds) in self._seconds.items()}
+        self._before = {pid: seconds for pid, (_, seconds) in self._readings.items()}
         self._thread.start()
         return self
 
@@ -43,16 +45,18 @@ class Watch:
         self._thread.join()
         self._look()
 
-    def seconds(self) -> dict[str, float]:
-        """Return the CPU seconds by part since the watch began."""
-        total: Counter[str] = Counter()
-        for pid, (part, seconds) in self._seconds.items():
-            total[part] += seconds - self._before.get(pid, 0.0)  # type: ignore[assignment]  # a Counter of seconds
-        return dict(total)
+    def seconds(self, here: Mapping[str, float]) -> dict[str, float]:
+        """Return CPU seconds by part. `here` are the parts that were counted inside this process."""
+        found = dict.fromkeys((part for part, _ in self._readings.values()), 0.0)
+        for pid, (part, seconds) in self._readings.items():
+            found[part] += seconds - self._before.get(pid, 0.0)
+        if REST in found:
+            found |= {**here, REST: max(0.0, found[REST] - sum(here.values()))}
+        return found
 
     def processes(self) -> dict[str, int]:
         """Return how many processes of each part were seen: a function's are its cold starts."""
-        return dict(Counter(part for part, _ in self._seconds.values()))
+        return dict(Counter(part for part, _ in self._readings.values()))
 
     def _watch(self) -> None:
         while not self._stop.wait(_EVERY_SECONDS):
@@ -60,41 +64,39 @@ class Watch:
 
     def _look(self) -> None:
         for pid in _below(os.getpid()):
-            read = _reading(pid)
-            if read is not None:
-                self._seconds[pid] = read
+            reading = _reading(pid)
+            if reading is not None:
+                self._readings[pid] = reading
 
 
 def _below(root: int) -> Iterator[int]:
     """Yield a process and everything that it started."""
     yield root
     try:
-        children = [
-            int(child)
-            for task in (_PROC / str(root) / "task").iterdir()
-            for child in (task / "children").read_text().split()
-        ]
-    except OSError:
+        tasks = list((_PROC / str(root) / "task").iterdir())
+        children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
+    except OSError:  # it ended, or this is no Linux
         return
     for child in children:
         yield from _below(child)
 
 
 def _reading(pid: int) -> tuple[str, float] | None:
-    """Return what a process is and its CPU seconds so far, or None when it is gone."""
+    """Return which part a process is and its CPU seconds so far, or None when it is gone or none of the parts."""
     try:
-        fields = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+        times = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
         command = (_PROC / str(pid) / "cmdline").read_text()
     except OSError:
         return None
-    return _part(pid, command), (int(fields[11]) + int(fields[12])) / _TICKS
+    part = REST if pid == os.getpid() else _part(command)
+    return (part, sum(map(int, times)) / os.sysconf("SC_CLK_TCK")) if part is not None else None
 
 
-def _part(pid: int, command: str) -> str:
-    if pid == os.getpid():
-        return OURS
-    if (found := _FUNCTION.search(command)) is not None:
-        return f"function {found.group(1).lower()}"
+def _part(command: str) -> str | None:
+    if (function := _FUNCTION.search(command)) is not None:
+        return f"function {function.group(1).lower()}"
+    if "guard.py" in command:
+        return None
     if "microburst" in command:
         return PROXY
-    return EMULATOR if "ministack" in command else "guard"
+    return EMULATOR if "ministack" in command else None
