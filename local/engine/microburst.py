@@ -34,6 +34,8 @@ class Kind(enum.StrEnum):
     """AWS did what was asked; its answer is lost."""
     SLOW = "slow"
     """The call goes on to AWS after `seconds`."""
+    HELD = "held"
+    """No answer for `seconds`, and AWS never sees the call."""
     TRUNCATED = "truncated"
     """AWS did what was asked; half its answer arrives."""
 
@@ -47,13 +49,15 @@ class AwsFault:
     """One fault of one operation, `times` times (None: until cleared), with a probability.
 
     `service` is its signing name (`dynamodb`, `secretsmanager`, `ssm`, `events`, `sqs`; `*`: all); `operation` None:
-    all of it. `match` is JMESPath over the request's JSON: only calls for which it is true. `seconds` is for SLOW.
+    all of it. `match` is JMESPath over the request's JSON: only calls for which it is true. `function` is the logical
+    id of the one function whose calls are meant. `seconds` is for SLOW and HELD.
     """
 
     kind: Kind
     service: str = "*"
     operation: str | None = None
     match: str | None = None
+    function: str | None = None
     times: int | None = 1
     probability: float = 1.0
     seconds: float = 1.0
@@ -61,22 +65,25 @@ class AwsFault:
     def rule(self) -> dict[str, Any]:
         """Return it in microburst's words."""
         where = {"service": self.service, "operation": self.operation, "body": self.match, "times": self.times}
-        rule = {name: value for name, value in where.items() if value is not None} | {"probability": self.probability}
-        match self.kind:
-            case Kind.THROTTLED:
-                code = _THROTTLES.get(self.service, "ThrottlingException")
-                return rule | {"error": {"code": code, "status": 400, "message": "Rate exceeded"}}
-            case Kind.ERROR:
-                code = _INTERNAL_ERRORS.get(self.service, "InternalFailure")
-                return rule | {"error": {"code": code, "status": 500, "message": "Broken on demand"}}
-            case Kind.RESET_BEFORE:
-                return rule | {"reset": True}
-            case Kind.RESET_AFTER:
-                return rule | {"response": {"abort_bytes": 0}}
-            case Kind.SLOW:
-                return rule | {"latency": self.seconds * 1000}
-            case Kind.TRUNCATED:
-                return rule | {"response": {"abort_frac": 0.5}}
+        rule: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
+        rule["probability"] = self.probability
+        if self.function is not None:
+            rule["headers"] = {"User-Agent": f"app/{self.function}"}
+        return rule | self._effect()
+
+    def _effect(self) -> dict[str, Any]:
+        throttle = _THROTTLES.get(self.service, "ThrottlingException")
+        internal = _INTERNAL_ERRORS.get(self.service, "InternalFailure")
+        effects: dict[Kind, dict[str, Any]] = {
+            Kind.THROTTLED: {"error": {"code": throttle, "status": 400, "message": "Rate exceeded"}},
+            Kind.ERROR: {"error": {"code": internal, "status": 500, "message": "Broken on demand"}},
+            Kind.RESET_BEFORE: {"reset": True},
+            Kind.RESET_AFTER: {"response": {"abort_bytes": 0}},
+            Kind.SLOW: {"latency": self.seconds * 1000},
+            Kind.HELD: {"timeout_ms": self.seconds * 1000},
+            Kind.TRUNCATED: {"response": {"abort_frac": 0.5}},
+        }
+        return effects[self.kind]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +141,6 @@ def microburst(upstream: str) -> Iterator[Microburst]:
 
 def stand_before(stack: RunningStack, proxy: Microburst, **variables: str) -> None:
     """Send all AWS calls of a deployed stack's functions through the proxy, and set other variables of theirs."""
-    stack.reconfigure({f"AWS_ENDPOINT_URL_{service}": proxy.url for service in _SERVICES} | variables)
+    through = {f"AWS_ENDPOINT_URL_{service}": proxy.url for service in _SERVICES}
+    # Each function says its name in its User-Agent (AWS: application id), so that a fault can be one function's alone.
+    stack.reconfigure(lambda logical_id: {**through, "AWS_SDK_UA_APP_ID": logical_id, **variables})

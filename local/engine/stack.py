@@ -68,14 +68,14 @@ class RunningStack:
             raise EngineError(f"{logical_id} failed: {payload}")
         return payload
 
-    def reconfigure(self, variables: Mapping[str, str]) -> None:
-        """Change environment variables of all functions, which start anew with them."""
+    def reconfigure(self, variables: Callable[[str], Mapping[str, str]]) -> None:
+        """Change environment variables of all functions, by their logical ids; they start anew with them."""
         functions = self.client("lambda")
         for logical_id, name in self.deployed.resources.items():
             if logical_id.endswith("Function"):
                 known = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
                 functions.update_function_configuration(
-                    FunctionName=name, Environment={"Variables": {**known, **variables}}
+                    FunctionName=name, Environment={"Variables": {**known, **variables(logical_id)}}
                 )
 
     def logs(self, logical_id: str) -> list[str]:

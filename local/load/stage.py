@@ -22,6 +22,8 @@ _CLIENT_ID = "client-load"
 _CLIENT_SECRET = "secret-of-a-simulator"  # noqa: S105  # the simulator's own
 _LONG_AGO = {"N": "1000"}
 
+_AWS_FAULTS = (Kind.THROTTLED, Kind.ERROR, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.TRUNCATED, Kind.SLOW)
+
 _FINCH_FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "error", "status": 429, "name": "rate_limit_exceeded_error", "retry_after": 1},
     {"kind": "error", "status": 503, "name": "service_unavailable"},
@@ -29,7 +31,7 @@ _FINCH_FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "reset_after"},
     {"kind": "delay", "seconds": 2.0},
 )
-"""Each with an equal part of the share: not processed twice, processed and not told twice, and late."""
+"""Each with an equal part of the share: twice not processed, twice processed and not told, once late."""
 
 
 @dataclass
@@ -48,10 +50,9 @@ class Stage:
             return
         for fault, probability in zip(_FINCH_FAULTS, _in_turn(share, len(_FINCH_FAULTS)), strict=True):
             self.finch.faults.add(Fault(**fault, times=None, probability=probability))
-        kinds = list(Kind)
         broken = [
             AwsFault(kind, times=None, probability=probability)
-            for kind, probability in zip(kinds, _in_turn(share, len(kinds)), strict=True)
+            for kind, probability in zip(_AWS_FAULTS, _in_turn(share, len(_AWS_FAULTS)), strict=True)
         ]
         try:
             with self.proxy.breaking(*broken):
