@@ -131,7 +131,7 @@ class LocalStack:
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
-            config=Config(max_pool_connections=64, read_timeout=120, retries={"max_attempts": 0}),
+            config=Config(max_pool_connections=64, read_timeout=300, retries={"max_attempts": 0}),
         )
 
     def deploy(

@@ -49,11 +49,15 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """One connection at Finch: who logged in, and how many tokens were given for it."""
+    """One connection at Finch: who logged in, how many tokens were given for it, and how often its code was sent.
+
+    `sent` leaves out what Finch answered with 429 or 503: it says that nothing was processed.
+    """
 
     connection_id: str
     username: str
     tokens: int
+    sent: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +76,11 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How many of what; and what does not fit."""
+    """How many of what; and what does not fit. `told` has, for each last word, what the rows say."""
 
     begun: int
     opened: int
-    told: Mapping[str, int]
+    told: Mapping[str, Mapping[str, int]]
     rows: Mapping[str, int]
     reasons: Mapping[str, int]
     events: Mapping[str, int]
@@ -101,7 +105,15 @@ def account(evidence: Evidence) -> Account:
     return Account(
         begun=len(evidence.journeys),
         opened=sum(journey.opened for journey in evidence.journeys),
-        told=_counted(str(journey.told) for journey in evidence.journeys),
+        told={
+            str(told): _counted(
+                str(_status(evidence, journey.customer.flow_id) or "no row")
+                for journey in evidence.journeys
+                if journey.told is told
+            )
+            for told in Told
+            if any(journey.told is told for journey in evidence.journeys)
+        },
         rows=_counted(str(flow.status) for flow in evidence.flows.values()),
         reasons=_counted(f"{flow.status}: {flow.reason}" for flow in evidence.flows.values() if flow.reason),
         events=_counted(str(event["detail-type"]) for event in told_once.values()),
@@ -149,8 +161,11 @@ def _events(evidence: Evidence, events: Sequence[Mapping[str, Any]]) -> Iterator
 
 def _vault(evidence: Evidence) -> Iterator[str]:
     """Connected rows and secrets are the same connections, of the same customers, with the token that Finch gave."""
-    connected = {flow.connection_id: flow for flow in evidence.flows.values() if flow.status is Status.CONNECTED}
-    kept = {one.connection_id: one for one in evidence.kept}
+    rows = [flow for flow in evidence.flows.values() if flow.status is Status.CONNECTED]
+    connected = {flow.connection_id: flow for flow in rows}
+    kept = {one.connection_id for one in evidence.kept}
+    if len(rows) != len(connected):
+        yield f"{len(rows)} flows are connected as {len(connected)} connections"
     yield from (
         f"flow {flow.flow_id} is connected and its token is not in the vault"
         for connection_id, flow in connected.items()
@@ -176,8 +191,8 @@ def _tokens(evidence: Evidence) -> Iterator[str]:
     kept = {one.connection_id for one in evidence.kept}
     for one in evidence.granted:
         flow_id = flow_of.get(one.username, "")
-        if one.tokens > 1:
-            yield f"flow {flow_id} was exchanged {one.tokens} times"
+        if one.tokens > 1 or one.sent > 1:
+            yield f"flow {flow_id} was exchanged {max(one.tokens, one.sent)} times"
         if one.tokens and one.connection_id not in kept and _status(evidence, flow_id) is not Status.ORPHANED:
             yield f"the token of flow {flow_id} is lost, and nobody was told: {_status(evidence, flow_id)}"
 

@@ -18,6 +18,9 @@ FINCH = "simulated Finch"
 BROWSERS = "browsers"
 REST = "the run itself (consumer, invoking functions, progress)"
 
+HERE = (FRONT, FINCH, BROWSERS, REST)
+"""The parts that share this one process."""
+
 _PROC = Path("/proc")
 _FUNCTION = re.compile(r"ministack-lambda-.*?-(Connect|Callback|Relay|Sweeper)Function")
 _EVERY_SECONDS = 1.0

@@ -1,7 +1,7 @@
 """One customer's way through a connection: the link, Finch, the callback.
 
-Does what the pages say: presses the button, waits while a flow is being finished, tries again when told to; a few times,
-as a person would, and then goes away.
+Does what the pages say: presses the button, waits while a flow is being finished, tries again when told to; a few
+times, as a person would, and then goes away.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Journey:
     """What became of one customer, as the customer saw it.
 
     `seconds` is how long each step took, waits included; `tries` counts the answers that were not the last word.
-    `opened` says that the link led to Finch.
+    `opened` says that the link led to Finch; `ended` is the monotonic clock when the person had the last word.
     """
 
     customer: Customer
@@ -83,6 +83,7 @@ class Journey:
     opened: bool = False
     connection_id: str | None = None
     tries: int = 0
+    ended: float = 0.0
     seconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -103,6 +104,7 @@ class Person:
             self._go()
         except requests.RequestException:
             self._journey.told = Told.NO_ANSWER
+        self._journey.ended = time.monotonic()
         return self._journey
 
     def _go(self) -> None:
@@ -151,9 +153,7 @@ class Person:
             journey.told = _word(page)
             return
         receipt = page.location.partition("finch_receipt=")[2]
-        claims = verify_receipt(
-            receipt, key=self._key, issuer=self._issuer, customer_id=journey.customer.customer_id
-        )
+        claims = verify_receipt(receipt, key=self._key, issuer=self._issuer, customer_id=journey.customer.customer_id)
         journey.told = Told(claims["status"])
         journey.connection_id = claims.get("connection_id")
 

@@ -8,6 +8,7 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from local.load import cpu
 from local.load.accounting import Account, Evidence, Granted, Kept, account
@@ -18,6 +19,7 @@ from local.load.stage import Stage
 
 _QUIET_SECONDS, _MOST_SECONDS = 3.0, 120.0
 _MOST_SWEEPS = 20
+_NOT_PROCESSED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _DURATION = re.compile(r"REPORT .*?Duration: ([0-9.]+) ms")
 
 
@@ -109,7 +111,15 @@ def gathered(stage: Stage, journeys: Sequence[Journey], seen: Sequence[Seen]) ->
         for content in [json.loads(text)]
     ]
     tokens = Counter(store.tokens.values())
-    granted = [Granted(one.connection_id, one.username, tokens[one.connection_id]) for one in store.connections.values()]
+    sent = Counter(
+        store.codes[call.code].connection_id
+        for call in stage.finch.calls_to("/auth/token")
+        if call.code in store.codes and call.status not in _NOT_PROCESSED
+    )
+    granted = [
+        Granted(one.connection_id, one.username, tokens[one.connection_id], sent[one.connection_id])
+        for one in store.connections.values()
+    ]
     return Evidence(
         journeys=journeys,
         flows=flows,

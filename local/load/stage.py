@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from finch_connect.adapters.items import CONNECTION_KEY, FLOW_KEY, connection_of, flow_key, flow_of
 from finch_connect.model import Connection, Flow, Status
 from local.engine import LocalStack, RunningStack
@@ -109,9 +107,7 @@ def stage(*, with_proxy: bool, seed: int, echo: Echo = lambda _: None) -> Iterat
     """Run it all until the context ends. Roles are not enforced: the proxy breaks signatures. Raises EngineError."""
     draw = random.Random(seed).random  # noqa: S311  # faults, no secrets
     with contextlib.ExitStack() as stack:
-        finch = stack.enter_context(
-            Simulator(client_id=_CLIENT_ID, client_secret=_CLIENT_SECRET, faults=Faults(draw))
-        )
+        finch = stack.enter_context(Simulator(client_id=_CLIENT_ID, client_secret=_CLIENT_SECRET, faults=Faults(draw)))
         local = stack.enter_context(LocalStack.start(auth=False, echo=echo))
         running = local.deploy(
             client_secret=_CLIENT_SECRET,

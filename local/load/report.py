@@ -1,0 +1,171 @@
+"""What came of a run, as Markdown: the account, how long each step took, and where the time went."""
+
+from __future__ import annotations
+
+import os
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from local.load import cpu
+from local.load.run import Load
+
+BEGIN, END = "<!-- load: written by the command below, not by hand -->", "<!-- load: end -->"
+
+_FULL = 0.85
+"""From this share of what it has on, a part counts as the limit."""
+
+_MOST_PROBLEMS = 50
+
+
+def markdown(load: Load, command: str) -> str:
+    """Return the whole report."""
+    return "\n\n".join([_head(load, command), _account(load), _steps(load), _where(load)])
+
+
+def write_between_markers(document: Path, text: str) -> None:
+    """Put the report between its markers in a document. Raises ValueError when they are not there."""
+    before = document.read_text()
+    pattern = re.compile(re.escape(BEGIN) + r".*?" + re.escape(END), re.DOTALL)
+    if not pattern.search(before):
+        raise ValueError(f"{document.name} has no place for it: {BEGIN} … {END}")
+    document.write_text(pattern.sub(lambda _: f"{BEGIN}\n\n{text}\n\n{END}", before))
+
+
+def percentiles(seconds: Sequence[float]) -> tuple[float, float, float]:
+    """Return p50, p95 and p99; zeros for nothing, and the one value for one.
+
+    >>> percentiles([1.0, 2.0, 3.0])[0]
+    2.0
+    """
+    if not seconds:
+        return 0.0, 0.0, 0.0
+    if len(seconds) == 1:
+        return seconds[0], seconds[0], seconds[0]
+    cuts = statistics.quantiles(seconds, n=100, method="inclusive")
+    return cuts[49], cuts[94], cuts[98]
+
+
+def rates(load: Load) -> tuple[float, float]:
+    """Return journeys a second: of the whole run, and of its second half, when the functions are warm."""
+    ends = sorted(journey.ended for journey in load.journeys)
+    if len(ends) < 2 or not load.seconds:  # noqa: PLR2004  # two ends make a distance
+        return 0.0, 0.0
+    half = ends[len(ends) // 2 :]
+    span = half[-1] - half[0]
+    return len(ends) / load.seconds, (len(half) - 1) / span if span else 0.0
+
+
+def _head(load: Load, command: str) -> str:
+    plan, account = load.plan, load.account
+    overall, warm = rates(load)
+    fits = "every flow is accounted for" if not account.problems else f"{len(account.problems)} things do not fit"
+    faults = f"{plan.faults:.0%} of AWS's calls and of Finch's exchanges broken" if plan.faults else "no faults"
+    lines = [
+        f"```sh\n{command}\n```\n",
+        f"**{account.begun:,} flows, {plan.browsers} browsers at once, {faults}: {fits}.**",
+        f"It took {load.seconds:,.0f} seconds: {overall:.1f} flows a second with all cold starts, {warm:.1f} in the "
+        "second half.",
+    ]
+    if account.begun < plan.flows:
+        lines.append(f"Of {plan.flows:,} flows {plan.flows - account.begun:,} were not begun: the time was over.")
+    return "\n".join(lines)
+
+
+def _account(load: Load) -> str:
+    account, (calls, broken) = load.account, load.aws_calls
+    events = Counter(account.events)
+    live = events["Connection Established"] + events["Connection Reauthorized"]
+    lines = [
+        "| the person was last told | people | rows, in the end |",
+        "| --- | ---: | --- |",
+        *(f"| {told} | {sum(rows.values()):,} | {_listed(rows)} |" for told, rows in account.told.items()),
+        "",
+        f"- {account.rows.get('connected', 0):,} connected rows, {live:,} events of a connection, {account.secrets:,} "
+        f"secrets; {account.stored_and_interrupted:,} of these of flows that ended as orphaned after the token was stored.",
+        f"- Finch gave {account.granted:,} tokens, at most one an attempt. Those without a secret were told as orphaned.",
+        f"- {sum(account.rows.values()):,} rows, {sum(events.values()):,} events, {account.deliveries:,} deliveries (the bus "
+        "delivers at least once).",
+        f"- Reasons: {_listed(account.reasons) or 'none'}.",
+        f"- Sweeps afterwards: {len(load.sweeps)} ({_listed(_summed(load.sweeps)) or 'nothing to do'}).",
+        *([f"- Broken: {broken:,} of {calls:,} AWS calls. Exchanges by Finch's answer: {_listed(load.exchanges)}."]
+          if load.plan.faults else []),
+        *(["", "Does not fit:", ""] if account.problems else []),
+        *(f"- {problem}" for problem in account.problems[:_MOST_PROBLEMS]),
+    ]  # fmt: skip
+    return "\n".join(lines)
+
+
+def _steps(load: Load) -> str:
+    taken: dict[str, Sequence[float]] = {
+        step: [one.seconds[step] for one in load.journeys if step in one.seconds]
+        for step in ("link", "callback", "finch")
+    }
+    rows = [
+        ("opens the link, until the way to Finch", taken["link"]),
+        ("… of it the function `connect`", load.invocations["Connect"]),
+        ("comes back, until the receipt", taken["callback"]),
+        ("… of it the function `callback`", load.invocations["Callback"]),
+        ("from the settled row to the event at the consumer", load.event_seconds),
+        ("… of it the function `relay`, a batch", load.invocations["Relay"]),
+        ("apart: consent, provider and login at the simulated Finch", taken["finch"]),
+    ]
+    lines = ["| step | number | p50 s | p95 s | p99 s |", "| --- | ---: | ---: | ---: | ---: |"]
+    for what, seconds in rows:
+        p50, p95, p99 = percentiles(seconds)
+        lines.append(f"| {what} | {len(seconds):,} | {p50:.2f} | {p95:.2f} | {p99:.2f} |")
+    lines.append(
+        "\nSteps are as the person has them, with the waits that pages ask for; functions as the emulator reports them, "
+        "with\nits cold starts. Everyone comes at once, so most of it is waiting for a processor."
+    )
+    return "\n".join(lines)
+
+
+def _where(load: Load) -> str:
+    total = sum(load.cpu_seconds.values())
+    if not total:
+        return "Whose CPU time it was is not known: there is no /proc here."
+    lines = ["| CPU time of | s | ms a flow | share | processes |", "| --- | ---: | ---: | ---: | ---: |"]
+    for part, seconds in sorted(load.cpu_seconds.items(), key=lambda one: -one[1]):
+        per_flow = 1000 * seconds / max(1, load.account.begun)
+        number = load.processes.get(part, "")
+        lines.append(f"| {part} | {seconds:.1f} | {per_flow:.1f} | {seconds / total:.0%} | {number} |")
+    functions = sum(seconds for part, seconds in load.cpu_seconds.items() if part.startswith("function "))
+    cold = sum(number for part, number in load.processes.items() if part.startswith("function "))
+    lines.append(
+        f"\nThe functions themselves took {functions / total:.0%} of it, {cold} cold starts included: a function's "
+        f"processes are its cold starts, and each unpacks the layer here. {_limit(load, total)}"
+    )
+    return "\n".join(lines)
+
+
+def _limit(load: Load, total: float) -> str:
+    """Say what the limit was, from what was measured."""
+    cores = os.cpu_count() or 1
+    used, emulator = total / load.seconds, load.cpu_seconds.get(cpu.EMULATOR, 0.0) / load.seconds
+    here = sum(load.cpu_seconds.get(part, 0.0) for part in cpu.HERE) / load.seconds
+    if used >= _FULL * cores:
+        said = f"The limit is this machine: {used:.1f} of {cores} cores were busy with it"
+    elif emulator >= _FULL:
+        said = "The limit is the emulator: one Python process, which can use one core"
+    elif here >= _FULL:
+        said = "The limit is the process of front, simulator and browsers, which can use one core"
+    else:
+        said = f"No processor was the limit ({used:.1f} of {cores} cores): it was waiting, for faults or for others"
+    return (
+        f"{said}; the emulator used {emulator:.2f} of one core, front, simulator and browsers together {here:.2f}. "
+        "None of these exist on AWS."
+    )
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{word} {number:,}" for word, number in counts.items() if number)
+
+
+def _summed(sweeps: Sequence[Mapping[str, int]]) -> dict[str, int]:
+    total: Counter[str] = Counter()
+    for sweep in sweeps:
+        total.update(sweep)
+    return dict(total)
