@@ -63,7 +63,9 @@ def main() -> int:
     plan = Plan(settings.flows, settings.browsers, settings.faults, settings.seed, settings.minutes * 60)
     stop = threading.Event()
     try:
-        with stage(with_proxy=plan.faults > 0, seed=plan.seed, echo=lambda step: print(step, file=sys.stderr)) as ready:
+        with stage(
+            with_faults=plan.faults > 0, seed=plan.seed, echo=lambda step: print(step, file=sys.stderr)
+        ) as ready:
             signal.signal(signal.SIGINT, lambda *_: stop.set())
             print(f"Letting {plan.flows:,} people come with {plan.browsers} browsers", file=sys.stderr)
             load = run(plan, ready, Shown(plan.flows), stop)

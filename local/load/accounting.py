@@ -87,14 +87,13 @@ class Account:
     deliveries: int
     secrets: int
     granted: int
-    stored_and_interrupted: int
+    told_as_lost: int
     problems: Sequence[str]
 
 
 def account(evidence: Evidence) -> Account:
     """Hold everything against everything."""
     told_once = {event["detail"]["event_id"]: event for event in evidence.events}
-    orphaned_but_kept = [kept for kept in evidence.kept if _status(evidence, kept.flow_id) is Status.ORPHANED]
     problems = [
         *_rows(evidence),
         *_events(evidence, list(told_once.values())),
@@ -120,7 +119,7 @@ def account(evidence: Evidence) -> Account:
         deliveries=len(evidence.events),
         secrets=len(evidence.kept),
         granted=sum(one.tokens for one in evidence.granted),
-        stored_and_interrupted=len(orphaned_but_kept),
+        told_as_lost=sum(map(_told_as_lost, evidence.flows.values())),
         problems=problems,
     )
 
@@ -136,7 +135,10 @@ def _rows(evidence: Evidence) -> Iterator[str]:
             yield f"flow {flow.flow_id} is still {flow.status}"
         elif flow.published_at is None or flow.due_at is not None:
             yield f"flow {flow.flow_id} is {flow.status} and not marked as told"
-    yield from (f"the token of flow {flow_id} still waits in the fallback" for flow_id in evidence.waiting)
+    for owner in evidence.owners.values():
+        if owner.leased_until is not None:
+            yield f"connection {owner.connection_id} is still leased to flow {owner.flow_id}"
+    yield from (f"the token of attempt {attempt} still waits in the fallback" for attempt in evidence.waiting)
     yield from (f"the token of flow {flow_id} was set aside" for flow_id in evidence.set_aside)
 
 
@@ -179,7 +181,7 @@ def _vault(evidence: Evidence) -> Iterator[str]:
             yield f"the secret of connection {one.connection_id} is not its owner's"
         if flow is None or flow.customer_id != one.customer_id:
             yield f"the secret of connection {one.connection_id} names a flow of another customer"
-        elif flow.status not in {Status.CONNECTED, Status.ORPHANED}:
+        elif flow.status is not Status.CONNECTED and not _told_as_lost(flow):
             yield f"the token of flow {flow.flow_id} is in the vault and the flow is {flow.status}"
         elif flow.status is Status.CONNECTED and flow.connection_id != one.connection_id:
             yield f"flow {flow.flow_id} is connected as another connection than its secret's"
@@ -209,6 +211,11 @@ def _people(evidence: Evidence) -> Iterator[str]:
             yield f"the person of flow {journey.customer.flow_id} was told {journey.told}, and there is no row"
         elif flow is not None and journey.connection_id not in {None, flow.connection_id}:
             yield f"the person of flow {flow.flow_id} was told of another connection than the row's"
+
+
+def _told_as_lost(flow: Flow) -> bool:
+    """Tell whether neither vault nor fallback answered, so that nobody could know that the vault had the token."""
+    return flow.status is Status.ORPHANED and flow.reason == "token_lost"
 
 
 def _status(evidence: Evidence, flow_id: str) -> Status | None:

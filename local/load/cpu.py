@@ -12,13 +12,14 @@ from types import TracebackType
 from typing import Self
 
 EMULATOR = "emulator (MiniStack, one process)"
-PROXY = "fault proxy (one process)"
+PROXY = "fault proxies (two processes)"
 FRONT = "HTTP front (SAM CLI's local API server)"
 FINCH = "simulated Finch"
+CORRECTED = "corrections of the emulator's secret versions"
 BROWSERS = "browsers"
 REST = "the run itself (consumer, invoking functions, progress)"
 
-HERE = (FRONT, FINCH, BROWSERS, REST)
+HERE = (FRONT, FINCH, CORRECTED, BROWSERS, REST)
 """The parts that share this one process."""
 
 _PROC = Path("/proc")
@@ -32,11 +33,13 @@ class Watch:
     def __init__(self) -> None:
         self._readings: dict[int, tuple[str, float]] = {}
         self._before: dict[int, float] = {}
+        self._busy = (0.0, 0.0)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="cpu", daemon=True)
 
     def __enter__(self) -> Self:
         self._look()
+        self._busy = (_busy(), 0.0)
         self._before = {pid: seconds for pid, (_, seconds) in self._readings.items()}
         self._thread.start()
         return self
@@ -47,6 +50,7 @@ class Watch:
         self._stop.set()
         self._thread.join()
         self._look()
+        self._busy = (self._busy[0], _busy())
 
     def seconds(self, here: Mapping[str, float]) -> dict[str, float]:
         """Return CPU seconds by part. `here` are the parts that were counted inside this process."""
@@ -56,6 +60,11 @@ class Watch:
         if REST in found:
             found |= {**here, REST: max(0.0, found[REST] - sum(here.values()))}
         return found
+
+    @property
+    def machine_seconds(self) -> float:
+        """Return the CPU seconds of everything on this machine, what is none of ours included."""
+        return self._busy[1] - self._busy[0]
 
     def processes(self) -> dict[str, int]:
         """Return how many processes of each part were seen: a function's are its cold starts."""
@@ -93,6 +102,15 @@ def _reading(pid: int) -> tuple[str, float] | None:
         return None
     part = REST if pid == os.getpid() else _part(command)
     return (part, sum(map(int, times)) / os.sysconf("SC_CLK_TCK")) if part is not None else None
+
+
+def _busy() -> float:
+    """Return the CPU seconds that all processors were busy since the machine started; 0 where there is no /proc."""
+    try:
+        user, nice, system, _, _, irq, softirq, steal = (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]
+    except OSError:
+        return 0.0
+    return sum(map(int, (user, nice, system, irq, softirq, steal))) / os.sysconf("SC_CLK_TCK")
 
 
 def _part(command: str) -> str | None:

@@ -83,18 +83,19 @@ def _account(load: Load) -> str:
         "| --- | ---: | --- |",
         *(f"| {told} | {sum(rows.values()):,} | {_listed(rows)} |" for told, rows in account.told.items()),
         "",
-        f"- {account.rows.get('connected', 0):,} connected rows, {live:,} events of a connection, {account.secrets:,} "
-        f"secrets; {account.stored_and_interrupted:,} of these of flows that ended as orphaned after the token was stored.",
-        f"- Finch gave {account.granted:,} tokens, at most one an attempt. Those without a secret were told as orphaned.",
-        f"- {sum(account.rows.values()):,} rows, {sum(events.values()):,} events, {account.deliveries:,} deliveries (the bus "
-        "delivers at least once).",
+        f"- {account.rows.get('connected', 0):,} connected rows = {live:,} events of a connection = "
+        f"{account.secrets:,} secrets.",
+        f"- Finch gave {account.granted:,} tokens, at most one an attempt. Those that are in no secret were lost on the",
+        "  way from Finch, and told as orphaned.",
+        f"- {sum(account.rows.values()):,} rows = {sum(events.values()):,} events, in {account.deliveries:,} deliveries: "
+        "the bus delivers at least once.",
         f"- Reasons: {_listed(account.reasons) or 'none'}.",
         f"- Sweeps afterwards: {len(load.sweeps)} ({_listed(_summed(load.sweeps)) or 'nothing to do'}).",
-        *([f"- Broken: {broken:,} of {calls:,} AWS calls. Exchanges by Finch's answer: {_listed(load.exchanges)}."]
-          if load.plan.faults else []),
-        *(["", "Does not fit:", ""] if account.problems else []),
-        *(f"- {problem}" for problem in account.problems[:_MOST_PROBLEMS]),
-    ]  # fmt: skip
+    ]
+    if load.plan.faults:
+        lines.append(f"- Broken: {broken:,} of {calls:,} AWS calls. Finch's answers: {_listed(load.exchanges)}.")
+    if account.problems:
+        lines += ["", "Does not fit:", "", *(f"- {problem}" for problem in account.problems[:_MOST_PROBLEMS])]
     return "\n".join(lines)
 
 
@@ -116,10 +117,11 @@ def _steps(load: Load) -> str:
     for what, seconds in rows:
         p50, p95, p99 = percentiles(seconds)
         lines.append(f"| {what} | {len(seconds):,} | {p50:.2f} | {p95:.2f} | {p99:.2f} |")
-    lines.append(
-        "\nSteps are as the person has them, with the waits that pages ask for; functions as the emulator reports them, "
-        "with\nits cold starts. Everyone comes at once, so most of it is waiting for a processor."
-    )
+    lines += [
+        "",
+        "Steps are as the person has them, with the waits that pages ask for; functions as the emulator reports them,",
+        "with its cold starts. Everyone comes at once, so most of it is waiting for a processor.",
+    ]
     return "\n".join(lines)
 
 
@@ -134,30 +136,34 @@ def _where(load: Load) -> str:
         lines.append(f"| {part} | {seconds:.1f} | {per_flow:.1f} | {seconds / total:.0%} | {number} |")
     functions = sum(seconds for part, seconds in load.cpu_seconds.items() if part.startswith("function "))
     cold = sum(number for part, number in load.processes.items() if part.startswith("function "))
-    lines.append(
-        f"\nThe functions themselves took {functions / total:.0%} of it, {cold} cold starts included: a function's "
-        f"processes are its cold starts, and each unpacks the layer here. {_limit(load, total)}"
-    )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", *_limit(load, total)])
 
 
-def _limit(load: Load, total: float) -> str:
+def _limit(load: Load, total: float) -> list[str]:
     """Say what the limit was, from what was measured."""
     cores = os.cpu_count() or 1
-    used, emulator = total / load.seconds, load.cpu_seconds.get(cpu.EMULATOR, 0.0) / load.seconds
-    here = sum(load.cpu_seconds.get(part, 0.0) for part in cpu.HERE) / load.seconds
-    if used >= _FULL * cores:
-        said = f"The limit is this machine: {used:.1f} of {cores} cores were busy with it"
-    elif emulator >= _FULL:
-        said = "The limit is the emulator: one Python process, which can use one core"
-    elif here >= _FULL:
-        said = "The limit is the process of front, simulator and browsers, which can use one core"
-    else:
-        said = f"No processor was the limit ({used:.1f} of {cores} cores): it was waiting, for faults or for others"
-    return (
-        f"{said}; the emulator used {emulator:.2f} of one core, front, simulator and browsers together {here:.2f}. "
-        "None of these exist on AWS."
+    functions = sum(seconds for part, seconds in load.cpu_seconds.items() if part.startswith("function "))
+    cold = sum(number for part, number in load.processes.items() if part.startswith("function "))
+    here = sum(load.cpu_seconds.get(part, 0.0) for part in cpu.HERE)
+    ours, machine, emulator, front = (
+        seconds / load.seconds
+        for seconds in (total, load.machine_seconds, load.cpu_seconds.get(cpu.EMULATOR, 0.0), here)
     )
+    if machine >= _FULL * cores:
+        limit = "this machine's processors"
+    elif emulator >= _FULL:
+        limit = "the emulator, one Python process that can use one core"
+    elif front >= _FULL:
+        limit = "the process of front, simulator and browsers, which can use one core"
+    else:
+        limit = "no processor: it was waiting, for what was broken and for what starts"
+    return [
+        f"The limit was {limit}. {machine:.1f} of {cores} cores were busy, {ours:.1f} with this: the emulator with "
+        f"{emulator:.2f},",
+        f"front, simulator and browsers with {front:.2f}. AWS has none of these; it has the functions, which took "
+        f"{functions / total:.0%}",
+        f"of the CPU time, {cold} cold starts included (a function's processes are its cold starts).",
+    ]
 
 
 def _listed(counts: Mapping[str, int]) -> str:

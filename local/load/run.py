@@ -25,7 +25,7 @@ _DURATION = re.compile(r"REPORT .*?Duration: ([0-9.]+) ms")
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a run. `seconds` and `cpu_seconds` are of the time in which people came.
+    """What came of a run. Seconds of the clock and of CPUs are of the time in which people came.
 
     `event_seconds` is from each settled row to its event at the consumer, for the events that came before any sweep;
     `invocations` are durations by function, in seconds, as the emulator reports them.
@@ -38,6 +38,7 @@ class Load:
     event_seconds: Sequence[float]
     invocations: Mapping[str, Sequence[float]]
     cpu_seconds: Mapping[str, float]
+    machine_seconds: float
     processes: Mapping[str, int]
     sweeps: Sequence[Mapping[str, int]]
     aws_calls: tuple[int, int]
@@ -46,17 +47,14 @@ class Load:
 
 def run(plan: Plan, stage: Stage, progress: Progress, stop: threading.Event) -> Load:
     """Run, finish, account. Setting `stop` ends the coming of people early; the rest is done all the same."""
-    crowd, finch, front = Crowd(plan, stage, stop), stage.finch, stage.stack.front
+    crowd = Crowd(plan, stage, stop)
     with Consumer(stage.stack.client("sqs"), stage.stack.queue_url) as consumer:
-        calls, servers = stage.aws_calls(), (front.cpu_seconds, finch.cpu_seconds)
+        servers = {cpu.FRONT: stage.stack.front, cpu.FINCH: stage.finch, cpu.CORRECTED: stage.corrected}
+        before = {part: server.cpu_seconds for part, server in servers.items() if server is not None}
         with stage.faults(plan.faults), cpu.Watch() as watch:
             crowd.come(progress)
-        here = {
-            cpu.FRONT: front.cpu_seconds - servers[0],
-            cpu.FINCH: finch.cpu_seconds - servers[1],
-            cpu.BROWSERS: crowd.cpu_seconds,
-        }
-        calls = (stage.aws_calls()[0] - calls[0], stage.aws_calls()[1] - calls[1])
+        here = {part: server.cpu_seconds - before[part] for part, server in servers.items() if server is not None}
+        calls = stage.aws_calls()
         consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)
         in_time = consumer.seen()
         sweeps = finish(stage, consumer)
@@ -69,12 +67,13 @@ def run(plan: Plan, stage: Stage, progress: Progress, stop: threading.Event) -> 
         seconds=crowd.seconds,
         event_seconds=_lags(in_time, settled),
         invocations={name: _durations(stage, name) for name in ("Connect", "Callback", "Relay")},
-        cpu_seconds=watch.seconds(here),
+        cpu_seconds=watch.seconds({**here, cpu.BROWSERS: crowd.cpu_seconds}),
+        machine_seconds=watch.machine_seconds,
         processes=watch.processes(),
         sweeps=sweeps,
         aws_calls=calls,
         exchanges=Counter(
-            "broken" if call.status is None else str(call.status) for call in finch.calls_to("/auth/token")
+            "broken" if call.status is None else str(call.status) for call in stage.finch.calls_to("/auth/token")
         ),
     )
 
@@ -86,11 +85,8 @@ def finish(stage: Stage, consumer: Consumer) -> list[Mapping[str, int]]:
     """
     sweeps: list[Mapping[str, int]] = []
     while len(sweeps) < _MOST_SWEEPS:
-        remaining = [flow for flow in stage.rows()[0].values() if flow.due_at is not None]
-        if not remaining:
+        if not stage.make_overdue():
             break
-        for flow in remaining:
-            stage.make_overdue(flow)
         sweeps.append(stage.stack.invoke("SweeperFunction", {}))
         consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)  # what was swept is told by the relay
     return sweeps

@@ -1,16 +1,17 @@
-"""What a load run needs: simulated Finch, emulator, the deployed stack; with faults, the proxy before AWS as well."""
+"""What a load run needs: simulated Finch, emulator, the deployed stack; with faults, proxies before AWS as well."""
 
 from __future__ import annotations
 
 import contextlib
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finch_connect.adapters.items import CONNECTION_KEY, FLOW_KEY, connection_of, flow_key, flow_of
+from finch_connect.adapters.items import CONNECTION_KEY, FLOW_KEY, connection_key, connection_of, flow_key, flow_of
 from finch_connect.model import Connection, Flow, Status
 from local.engine import LocalStack, RunningStack
+from local.engine.corrected import Corrected
 from local.engine.microburst import AwsFault, Kind, Microburst, microburst, stand_before
 from local.engine.stack import LOCAL_STAGE, Echo
 from local.simulator import Fault, Simulator
@@ -34,16 +35,20 @@ _FINCH_FAULTS: tuple[Mapping[str, Any], ...] = (
 
 @dataclass
 class Stage:
-    """The deployed stack with Finch beside it. `proxy` is there when AWS's calls may be broken."""
+    """The deployed stack with Finch beside it; where AWS's calls may be broken, with proxies before AWS.
+
+    The sweeper looks for versions of secrets, which the emulator names wrongly: `corrected` sees to them.
+    """
 
     stack: RunningStack
     finch: Simulator
-    proxy: Microburst | None
+    proxies: Sequence[Microburst]
+    corrected: Corrected | None
 
     @contextlib.contextmanager
     def faults(self, share: float) -> Iterator[None]:
         """Break this share of AWS's calls and of the exchanges at Finch, at random, within the context."""
-        if self.proxy is None or not share:
+        if not share:
             yield
             return
         for fault, probability in zip(_FINCH_FAULTS, _in_turn(share, len(_FINCH_FAULTS)), strict=True):
@@ -52,15 +57,16 @@ class Stage:
             AwsFault(kind, times=None, probability=probability)
             for kind, probability in zip(_AWS_FAULTS, _in_turn(share, len(_AWS_FAULTS)), strict=True)
         ]
-        try:
-            with self.proxy.breaking(*broken):
-                yield
-        finally:
-            self.finch.faults.clear()
+        with contextlib.ExitStack() as on:
+            on.callback(self.finch.faults.clear)
+            for proxy in self.proxies:
+                on.enter_context(proxy.breaking(*broken))
+            yield
 
     def aws_calls(self) -> tuple[int, int]:
-        """Return how many calls of AWS went through the proxy so far, and how many of them were broken."""
-        return self.proxy.counts() if self.proxy is not None else (0, 0)
+        """Return how many calls of AWS went through the proxies so far, and how many of them were broken."""
+        counts = [proxy.counts() for proxy in self.proxies]
+        return sum(calls for calls, _ in counts), sum(broken for _, broken in counts)
 
     def rows(self) -> tuple[dict[str, Flow], dict[str, Connection]]:
         """Read the whole table: flows and connections by id. The deployment's own probe is none of them."""
@@ -83,27 +89,38 @@ class Stage:
         return found
 
     def waiting(self) -> list[str]:
-        """Return the flows whose token waits in the fallback."""
+        """Return the attempts whose token waits in the fallback."""
         path = f"/finch/{LOCAL_STAGE}/unstored"
         pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
         return [one["Name"].rpartition("/")[2] for page in pages for one in page["Parameters"]]
 
-    def make_overdue(self, flow: Flow) -> None:
-        """Let what remains to be done for a flow be due now; one that was finished meanwhile is left alone."""
+    def make_overdue(self) -> int:
+        """Let everything that remains to be done be due now; return how much it is."""
+        flows, owners = self.rows()
+        remaining: dict[str, str] = {}
+        for flow in flows.values():
+            if flow.due_at is not None:
+                ends = ", deadline = :past" if flow.status is Status.STARTED else ""
+                remaining[FLOW_KEY + flow.flow_id] = f"SET due_at = :past{ends}"
+        for owner in owners.values():
+            if owner.leased_until is not None:
+                remaining[CONNECTION_KEY + owner.connection_id] = "SET due_at = :past"
         client = self.stack.client("dynamodb")
-        moved = "SET due_at = :past, deadline = :past" if flow.status is Status.STARTED else "SET due_at = :past"
-        with contextlib.suppress(client.exceptions.ConditionalCheckFailedException):
-            client.update_item(
-                TableName=self.stack.outputs["TableName"],
-                Key=flow_key(flow.flow_id),
-                UpdateExpression=moved,
-                ConditionExpression="attribute_exists(due)",
-                ExpressionAttributeValues={":past": _LONG_AGO},
-            )
+        for key, moved in remaining.items():
+            # What was finished meanwhile is left alone.
+            with contextlib.suppress(client.exceptions.ConditionalCheckFailedException):
+                client.update_item(
+                    TableName=self.stack.outputs["TableName"],
+                    Key={"id": {"S": key}},
+                    UpdateExpression=moved,
+                    ConditionExpression="attribute_exists(due)",
+                    ExpressionAttributeValues={":past": _LONG_AGO},
+                )
+        return len(remaining)
 
 
 @contextlib.contextmanager
-def stage(*, with_proxy: bool, seed: int, echo: Echo = lambda _: None) -> Iterator[Stage]:
+def stage(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Iterator[Stage]:
     """Run it all until the context ends. Roles are not enforced: the proxy breaks signatures. Raises EngineError."""
     draw = random.Random(seed).random  # noqa: S311  # faults, no secrets
     with contextlib.ExitStack() as stack:
@@ -119,11 +136,14 @@ def stage(*, with_proxy: bool, seed: int, echo: Echo = lambda _: None) -> Iterat
             },
         )
         finch.redirect_uris.add(f"{running.public_url}/callback")
-        proxy = stack.enter_context(microburst(local.endpoint_url)) if with_proxy else None
-        if proxy is not None:
-            echo("Putting the fault proxy before AWS")
-            stand_before(running, proxy)
-        yield Stage(running, finch, proxy)
+        if not with_faults:
+            yield Stage(running, finch, (), None)
+            return
+        echo("Putting the fault proxies before AWS")
+        corrected = stack.enter_context(Corrected(local.endpoint_url))
+        proxy, secrets = (stack.enter_context(microburst(url)) for url in (local.endpoint_url, corrected.url))
+        stand_before(running, proxy, AWS_ENDPOINT_URL_SECRETS_MANAGER=secrets.url)
+        yield Stage(running, finch, (proxy, secrets), corrected)
 
 
 def _in_turn(share: float, kinds: int) -> list[float]:
