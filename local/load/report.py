@@ -85,10 +85,10 @@ def _account(load: Load) -> str:
         "",
         f"- {account.rows.get('connected', 0):,} connected rows = {live:,} events of a connection = "
         f"{account.secrets:,} secrets.",
-        f"- Finch gave {account.granted:,} tokens, at most one an attempt. Those that are in no secret were lost on the",
-        "  way from Finch, and told as orphaned.",
-        f"- {sum(account.rows.values()):,} rows = {sum(events.values()):,} events, in {account.deliveries:,} deliveries: "
-        "the bus delivers at least once.",
+        f"- Finch gave {account.granted:,} tokens, at most one an attempt. Those that are in no secret were lost on",
+        "  the way from Finch, and told as orphaned.",
+        f"- {sum(account.rows.values()):,} rows = {sum(events.values()):,} events, in {account.deliveries:,} "
+        "deliveries: the bus delivers at least once.",
         f"- Reasons: {_listed(account.reasons) or 'none'}.",
         f"- Sweeps afterwards: {len(load.sweeps)} ({_listed(_summed(load.sweeps)) or 'nothing to do'}).",
     ]
@@ -134,8 +134,6 @@ def _where(load: Load) -> str:
         per_flow = 1000 * seconds / max(1, load.account.begun)
         number = load.processes.get(part, "")
         lines.append(f"| {part} | {seconds:.1f} | {per_flow:.1f} | {seconds / total:.0%} | {number} |")
-    functions = sum(seconds for part, seconds in load.cpu_seconds.items() if part.startswith("function "))
-    cold = sum(number for part, number in load.processes.items() if part.startswith("function "))
     return "\n".join([*lines, "", *_limit(load, total)])
 
 

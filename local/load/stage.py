@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import random
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from finch_connect.adapters.items import CONNECTION_KEY, FLOW_KEY, connection_key, connection_of, flow_key, flow_of
+from finch_connect.adapters.items import CONNECTION_KEY, FLOW_KEY, connection_of, flow_of
 from finch_connect.model import Connection, Flow, Status
 from local.engine import LocalStack, RunningStack
 from local.engine.corrected import Corrected
@@ -95,24 +96,20 @@ class Stage:
         return [one["Name"].rpartition("/")[2] for page in pages for one in page["Parameters"]]
 
     def make_overdue(self) -> int:
-        """Let everything that remains to be done be due now; return how much it is."""
+        """Let everything that remains to be done be due, where it is not yet; return how much it is."""
         flows, owners = self.rows()
-        remaining: dict[str, str] = {}
-        for flow in flows.values():
-            if flow.due_at is not None:
-                ends = ", deadline = :past" if flow.status is Status.STARTED else ""
-                remaining[FLOW_KEY + flow.flow_id] = f"SET due_at = :past{ends}"
-        for owner in owners.values():
-            if owner.leased_until is not None:
-                remaining[CONNECTION_KEY + owner.connection_id] = "SET due_at = :past"
-        client = self.stack.client("dynamodb")
-        for key, moved in remaining.items():
+        due = {FLOW_KEY + flow.flow_id: flow.due_at for flow in flows.values()}
+        due |= {CONNECTION_KEY + owner.connection_id: owner.leased_until for owner in owners.values()}
+        remaining = {key: at for key, at in due.items() if at is not None}
+        started = {FLOW_KEY + flow.flow_id for flow in flows.values() if flow.status is Status.STARTED}
+        client, now = self.stack.client("dynamodb"), time.time() * 1000
+        for key in (key for key, at in remaining.items() if at > now):
             # What was finished meanwhile is left alone.
             with contextlib.suppress(client.exceptions.ConditionalCheckFailedException):
                 client.update_item(
                     TableName=self.stack.outputs["TableName"],
                     Key={"id": {"S": key}},
-                    UpdateExpression=moved,
+                    UpdateExpression="SET due_at = :past" + (", deadline = :past" if key in started else ""),
                     ConditionExpression="attribute_exists(due)",
                     ExpressionAttributeValues={":past": _LONG_AGO},
                 )
