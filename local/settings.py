@@ -46,18 +46,19 @@ def demo_settings(environment: Mapping[str, str] = os.environ) -> DemoSettings:
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """For `make load`. `faults` is a share from 0 to 1; nobody new comes after `minutes`."""
+    """For `make load`. `faults` is a share from 0 to 1; nobody new comes after `minutes`; `overdue` rows are swept."""
 
     flows: int
     browsers: int
     faults: float
     seed: int
-    minutes: float
+    minutes: int
+    overdue: int
     record: bool
 
 
 def load_settings(environment: Mapping[str, str] = os.environ) -> LoadSettings:
-    """Read FLOWS, BROWSERS, FAULTS (percent), SEED, MINUTES and RECORD. Raises SettingsError."""
+    """Read FLOWS, BROWSERS, FAULTS (percent), SEED, MINUTES, OVERDUE and RECORD. Raises SettingsError."""
 
     def number(name: str, default: int, most: int, least: int = 1) -> int:
         text = environment.get(name, "") or str(default)
@@ -71,6 +72,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> LoadSettings:
         faults=number("FAULTS", 0, 50, least=0) / 100,
         seed=number("SEED", 1, 1_000_000, least=0),
         minutes=number("MINUTES", 30, 240),
+        overdue=number("OVERDUE", 0, 100_000, least=0),
         record=environment.get("RECORD", "") not in {"", "0"},
     )
 

@@ -1,7 +1,8 @@
 """`make load`: many people at once against the deployed stack on this machine, and an account of every flow.
 
-FLOWS, BROWSERS, FAULTS (percent of AWS's calls and of Finch's exchanges that are broken), MINUTES, SEED, and RECORD=1
-to write the report into docs/reliability.md. Ends by itself; Ctrl-C ends it early, and it still accounts.
+FLOWS, BROWSERS, FAULTS (percent of AWS's calls and of Finch's exchanges that are broken), MINUTES (nobody new comes
+after them), SEED, OVERDUE (so many overdue rows for the sweeper, afterwards), and RECORD=1 to write the report into
+docs/reliability.md. Ends by itself; Ctrl-C ends it early, and it still accounts.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections import Counter
 from local.engine.guarded import ROOT, EngineError
 from local.load import report
 from local.load.crowd import Plan
+from local.load.overdue import Swept, sweep_overdue
 from local.load.person import Journey, Told
 from local.load.run import run
-from local.load.stage import stage
+from local.load.stage import Stage, stage
 from local.settings import LoadSettings, SettingsError, load_settings
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
@@ -50,7 +52,15 @@ class Shown:
 def command(settings: LoadSettings) -> str:
     """Return what makes such a report."""
     told = f"make load FLOWS={settings.flows} BROWSERS={settings.browsers} FAULTS={settings.faults * 100:.0f}"
-    return f"{told} SEED={settings.seed} RECORD=1"
+    more = f" OVERDUE={settings.overdue}" if settings.overdue else ""
+    return f"{told} SEED={settings.seed}{more} RECORD=1"
+
+
+def _sweep(ready: Stage, overdue: int) -> Swept | None:
+    if not overdue:
+        return None
+    print(f"Sweeping {overdue:,} overdue rows", file=sys.stderr)
+    return sweep_overdue(ready, overdue)
 
 
 def main() -> int:
@@ -69,12 +79,13 @@ def main() -> int:
             signal.signal(signal.SIGINT, lambda *_: stop.set())
             print(f"Letting {plan.flows:,} people come with {plan.browsers} browsers", file=sys.stderr)
             load = run(plan, ready, Shown(plan.flows), stop)
+            swept = _sweep(ready, settings.overdue)
     except EngineError as error:
         print(error, file=sys.stderr)
         return 2
-    text = report.markdown(load, command(settings))
+    text = report.markdown(load, swept, command(settings))
     print(f"\n{text}")
-    complete = load.account.begun == plan.flows and not load.account.problems
+    complete = load.account.begun == plan.flows and not (load.account.problems or (swept and swept.problems))
     if settings.record and complete:
         report.write_between_markers(DOCUMENT, text)
         print(f"\nWritten into {DOCUMENT.relative_to(ROOT)}.", file=sys.stderr)

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from local.load import cpu
+from local.load.overdue import Swept
 from local.load.run import Load
 
 BEGIN, END = "<!-- load: written by the command below, not by hand -->", "<!-- load: end -->"
@@ -20,9 +21,10 @@ _FULL = 0.85
 _MOST_PROBLEMS = 50
 
 
-def markdown(load: Load, command: str) -> str:
-    """Return the whole report."""
-    return "\n\n".join([_head(load, command), _account(load), _steps(load), _where(load)])
+def markdown(load: Load, swept: Swept | None, command: str) -> str:
+    """Return the whole report; `swept` is None when nothing overdue was asked for."""
+    parts = [_head(load, command), _account(load), _steps(load), _where(load)]
+    return "\n\n".join(parts if swept is None else [*parts, _overdue(swept)])
 
 
 def write_between_markers(document: Path, text: str) -> None:
@@ -162,6 +164,17 @@ def _limit(load: Load, total: float) -> list[str]:
         f"{functions / total:.0%}",
         f"of the CPU time, {cold} cold starts included (a function's processes are its cold starts).",
     ]
+
+
+def _overdue(swept: Swept) -> str:
+    fits = "each has its one outcome and its one event" if not swept.problems else f"{len(swept.problems)} do not"
+    lines = [
+        f"**{swept.rows:,} overdue rows: {fits}**, after {swept.seconds:,.0f} seconds and {len(swept.sweeps)} sweeps",
+        f"({_listed(_summed(swept.sweeps))}). They were links that nobody finished, outcomes that the stream lost,",
+        "callbacks that died, and tokens that waited for the vault.",
+        *(f"- {problem}" for problem in swept.problems[:_MOST_PROBLEMS]),
+    ]
+    return "\n".join(lines)
 
 
 def _listed(counts: Mapping[str, int]) -> str:
