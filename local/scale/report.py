@@ -82,9 +82,9 @@ def _one_connection(guess: Assumptions) -> str:
         "## What one connection does",
         table(["function", "call", "write units, table", "write units, index `due`", ""], calls),
         f"""Together {first.table} write units in the table and {first.index} in the index, where a row moves by a
-        delete and a put. Made again, a connection puts a version of its secret instead of a new one. A link that is opened and
-        never finished takes {abandoned.table} and {abandoned.index} write units; with {one.vain:.2f} of those for each
-        connection it is {one.table:.1f} and {one.index:.1f} on average.""",
+        delete and a put. Made again, a connection puts a version of its secret instead of a new one. A link that is
+        opened and never finished takes {abandoned.table} and {abandoned.index} write units; with {one.vain:.2f}
+        of those for each connection it is {one.table:.1f} and {one.index:.1f} on average.""",
         table(
             ["row", "bytes", "write units"], [[f"`{name}`", item_bytes(row), units(row)] for name, row in ROWS.items()]
         ),
@@ -111,10 +111,10 @@ def _limits(stack: Stack, guess: Assumptions) -> str:
             [[_rate(one.per_second), one.name, one.because, _KINDS[one.kind], one.then] for one in found],
         ),
         f"""What a person sees: at API Gateway's limits a 429, where nothing was spent, so a reload goes on. When
-        Secrets Manager refuses, the token waits in Parameter Store (some {facts.PARAMETER_RATE.value:g} a second more), the
-        person sees success, and the sweeper moves it. When the index refuses, DynamoDB throttles the write to the
-        table: before the exchange the person is asked to try again; later it is tried again while there is time, and then the
-        sweeper finds the row. The relay and the bus only come later.""",
+        Secrets Manager refuses, the token waits in Parameter Store (some {facts.PARAMETER_RATE.value:g} a second more),
+        the person sees success, and the sweeper moves it. When the index refuses, DynamoDB throttles the write to the
+        table: before the exchange the person is asked to try again; later it is tried again while there is time, and
+        then the sweeper finds the row. The relay and the bus only come later.""",
     )
 
 

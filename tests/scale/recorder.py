@@ -67,9 +67,10 @@ class Functions:
         output = io.StringIO()
         handler = observability.logger.registered_handler
         assert isinstance(handler, logging.StreamHandler)
-        handler.setStream(output)
+        before = handler.setStream(output)
         with self._noting(function), contextlib.redirect_stdout(output):
             answer = handler_of(function)(event, Context())
+        handler.setStream(before)
         self.logs.setdefault(function, []).append(output.getvalue())
         return answer
 
