@@ -5,6 +5,7 @@ Change it here, in one place, when the flow changes: tests/scale says what no lo
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 import math
 from collections.abc import Mapping
@@ -12,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from finch_connect.adapters.items import connection_key, item_of, value
-from finch_connect.model import CLAIM_GRACE_MS, ConnectMode, Flow, Status, epoch_ms
+from finch_connect.adapters.items import connection_key, item_of, lease_of, value
+from finch_connect.model import CLAIM_GRACE_MS, LEASE_MS, Connection, ConnectMode, Flow, Status, epoch_ms
 
 UNIT_BYTES = 1024
 """One write unit writes an item of up to 1 KB (DynamoDB: read and write operations)."""
@@ -61,9 +62,10 @@ def _connected(store: str) -> tuple[Call, ...]:
         Call("callback", "secretsmanager:GetSecretValue", cached=True),
         Call("callback", "secretsmanager:GetSecretValue", cached=True),
         Call("callback", "dynamodb:UpdateItem", "claimed", Due.MOVES),
-        Call("callback", "dynamodb:UpdateItem", "connection"),
+        Call("callback", "dynamodb:UpdateItem", "leased", Due.ENTERS),
         Call("callback", store),
         Call("callback", "dynamodb:UpdateItem", "connected", Due.MOVES),
+        Call("relay", "dynamodb:UpdateItem", "connection", Due.LEAVES),
         _PUT_EVENTS,
         Call("relay", "dynamodb:UpdateItem", "published", Due.LEAVES),
     )
@@ -83,10 +85,10 @@ ABANDONED = (
 )
 """A link that was opened and never finished, but for the sweeper's query."""
 
-SWEEP = (Call("sweeper", "dynamodb:Query"),)
-"""One sweep with nothing to do."""
+SWEEP = (Call("sweeper", "dynamodb:Query"), Call("sweeper", "dynamodb:Query"))
+"""One sweep with nothing to do: leases, then flows."""
 
-LOG_BYTES = {"connect": 375, "callback": 515, "relay": 450, "sweeper": 250}
+LOG_BYTES = {"connect": 375, "callback": 515, "relay": 630, "sweeper": 425}
 """What one invocation of a function writes to its log, its metrics' lines included; the relay for one event."""
 
 LOG_TOLERANCE = 0.15
@@ -114,8 +116,14 @@ def _flow_rows() -> dict[str, Mapping[str, Any]]:
         nonce="b0d5b6c6f7f34f0f9a9d0c5f3a1b2c3d",
         metadata={"account": "5f0c7a52", "plan": "gold", "source": "onboarding-mail-2"},
     )
-    claim = {"claimed_at": started_at, "due_at": started_at + CLAIM_GRACE_MS, "code_hash": started.state_hash}
-    claimed = _changed(started, status=Status.CLAIMED, **claim)
+    claimed = dataclasses.replace(
+        started,
+        status=Status.CLAIMED,
+        claimed_at=started_at,
+        claim_id="jbI2vZ0Jx3qkq1m8Qe0yJw",
+        code_hash=started.state_hash,
+        due_at=started_at + CLAIM_GRACE_MS,
+    )
     connection = "c3a1e6f0-2b7d-4c58-9f3e-8d1a5b7c9e02"
     prefix = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:finch/prod/connections"
     connected = claimed.settled(
@@ -131,33 +139,34 @@ def _flow_rows() -> dict[str, Mapping[str, Any]]:
         reauthorized=False,
     )
     abandoned = started.settled(Status.ABANDONED, at=_NOW, reason="deadline_passed")
-    published = {"due_at": None, "published_at": started_at}
+    leased = _leased_row(connected)
+    released = {name: typed for name, typed in leased.items() if name not in {"due", "due_at"}}
     return {
         "started": item_of(started),
         "claimed": item_of(claimed),
         "connected": item_of(connected),
-        "published": item_of(_changed(connected, **published)),
+        "published": item_of(dataclasses.replace(connected, due_at=None, published_at=started_at)),
         "abandoned": item_of(abandoned),
-        "abandoned_published": item_of(_changed(abandoned, **published)),
-        "connection": _connection_row(connected),
+        "abandoned_published": item_of(dataclasses.replace(abandoned, due_at=None, published_at=started_at)),
+        "leased": leased,
+        "connection": {**released, "stored_claim": value("stored_claim", started_at)},
     }
 
 
-def _changed(flow: Flow, **changes: Any) -> Flow:
-    return Flow(**{name: getattr(flow, name) for name in Flow.__slots__} | changes)
-
-
-def _connection_row(flow: Flow) -> Mapping[str, Any]:
-    content = {
-        "customer_id": flow.customer_id,
-        "flow_id": flow.flow_id,
-        "claimed_at": flow.claimed_at,
-        "secret_name": f"finch/prod/connections/{flow.connection_id}",
-        "provider_id": flow.provider_id,
-        "products": flow.products,
-        "status": "active",
-    }
-    return {**connection_key(str(flow.connection_id)), **{name: value(name, one) for name, one in content.items()}}
+def _leased_row(flow: Flow) -> Mapping[str, Mapping[str, Any]]:
+    connection = Connection(
+        connection_id=str(flow.connection_id),
+        customer_id=flow.customer_id,
+        flow_id=flow.flow_id,
+        claimed_at=flow.started_at,
+        version=str(flow.secret_version_id),
+        secret_name=f"finch/prod/connections/{flow.connection_id}",
+        provider_id=flow.provider_id,
+        products=flow.products,
+        client_type=flow.client_type,
+        finch_request_id=flow.finch_request_id,
+    )
+    return {**connection_key(connection.connection_id), **lease_of(connection, until=flow.started_at + LEASE_MS)}
 
 
 def item_bytes(item: Mapping[str, Any]) -> int:

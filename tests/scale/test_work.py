@@ -11,7 +11,7 @@ import pytest
 from moto import mock_aws
 
 from finch_connect.model import Status
-from finch_connect.publishing import Sweep
+from finch_connect.sweeping import Sweep
 from local.scale.model import Assumptions
 from local.scale.work import ABANDONED, AGAIN, FIRST, LOG_BYTES, LOG_TOLERANCE, ROWS, SWEEP, Call, item_bytes, units
 from local.simulator import Simulator
@@ -101,7 +101,7 @@ def test_each_function_logs_so_much(functions: Functions) -> None:
 def test_no_more_metrics_than_are_paid_for() -> None:
     """Each name is a custom metric: those in the code, one for each status, one for each thing a sweep counts."""
     code = [*ROOT.glob("functions/*/app.py"), *ROOT.glob("layers/finch_connect/finch_connect/**/*.py")]
-    named = {name for path in code for name in re.findall(r'count\("(\w+)"', path.read_text())}
+    named = {name for path in code for name in re.findall(r'(?:count|measure)\("(\w+)"', path.read_text())}
     assert len(named) > 3
     assert len(named) + len(Status) + len(fields(Sweep)) <= Assumptions().metrics
 
