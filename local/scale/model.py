@@ -136,7 +136,7 @@ def limits(stack: Stack, guess: Assumptions) -> list[Limit]:
         Limit(
             "`CallbackRateLimit`", "parameter", stack.callback_rate / one.callback_requests,
             f"{stack.callback_rate:g} requests/s, one for a connection",
-            "set the parameter, but not past what the vault takes: a person who waits at a 429 has lost nothing",
+            "set the parameter, but not past what the vault takes: a person who meets a 429 reloads",
         ),
         Limit(
             VAULT, "fixed", facts.SECRET_CREATES.value / one.creates,
