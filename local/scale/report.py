@@ -110,8 +110,8 @@ def _limits(stack: Stack, guess: Assumptions) -> str:
             ["connections/s", "limit", "because", "who", "what then"],
             [[_rate(one.per_second), one.name, one.because, _KINDS[one.kind], one.then] for one in found],
         ),
-        f"""What a person sees: at API Gateway's limits a 429, where nothing was spent: a reload goes on, as long as Finch's code is good. When
-        Secrets Manager refuses, the token waits in Parameter Store (some {facts.PARAMETER_RATE.value:g} a second more),
+        f"""What a person sees: at API Gateway's limits a 429, where nothing was spent: a reload goes on, as long as
+        Finch's code is good. When Secrets Manager refuses, the token waits in Parameter Store (some {facts.PARAMETER_RATE.value:g} a second more),
         the person sees success, and the sweeper moves it. When the index refuses, DynamoDB throttles the write to the
         table: before the exchange the person is asked to try again; later it is tried again while there is time, and
         then the sweeper finds the row. The relay and the bus only come later.""",
