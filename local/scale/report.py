@@ -111,10 +111,11 @@ def _limits(stack: Stack, guess: Assumptions) -> str:
             [[_rate(one.per_second), one.name, one.because, _KINDS[one.kind], one.then] for one in found],
         ),
         f"""What a person sees: at API Gateway's limits a 429, where nothing was spent: a reload goes on, as long as
-        Finch's code is good. When Secrets Manager refuses, the token waits in Parameter Store (some {facts.PARAMETER_RATE.value:g} a second more),
-        the person sees success, and the sweeper moves it. When the index refuses, DynamoDB throttles the write to the
-        table: before the exchange the person is asked to try again; later it is tried again while there is time, and
-        then the sweeper finds the row. The relay and the bus only come later.""",
+        Finch's code is good. When Secrets Manager refuses, the token waits in Parameter Store (some
+        {facts.PARAMETER_RATE.value:g} a second more), the person sees success, and the sweeper moves it. When the index
+        refuses, DynamoDB throttles the write to the table: before the exchange the person is asked to try again;
+        later it is tried again while there is time, and then the sweeper finds the row. The relay and the bus only come
+        later.""",
     )
 
 
