@@ -51,6 +51,14 @@ mutations: setup ## Take each control away in turn: which attack notices? (some 
 faults: setup ## Every call of every function broken in turn, with the table of outcomes (part of make test; RECORD=1 writes it down)
 	@python -m pytest tests/faults $(if $(RECORD),--record)
 
+.PHONY: load
+load: setup ## Many people at once against the local stack, every flow accounted for: FLOWS= BROWSERS= FAULTS=5 (percent) [OVERDUE=] [MINUTES=] [RECORD=1]
+	@python -m local.load
+
+.PHONY: scale
+scale: setup ## Write docs/scale.md anew: limits and cost on AWS, from local/scale and the template
+	@python -m local.scale
+
 .PHONY: lint
 lint: setup ## ruff, mypy, import contracts
 	$(SAY) 'ruff'
