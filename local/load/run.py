@@ -27,8 +27,9 @@ _DURATION = re.compile(r"REPORT .*?Duration: ([0-9.]+) ms")
 class Load:
     """What came of a run. Seconds of the clock and of CPUs are of the time in which people came.
 
-    `event_seconds` is from each settled row to its event at the consumer, for the events that came before any sweep;
-    `invocations` are durations by function, in seconds, as the emulator reports them.
+    `journeys` are in the order in which they ended. `event_seconds` are from each settled row to its event at the
+    consumer, in the order of the events, without those that were swept at the end; `invocations` are durations by
+    function, in seconds, as the emulator reports them.
     """
 
     plan: Plan
@@ -84,11 +85,10 @@ def finish(stage: Stage, consumer: Consumer) -> list[Mapping[str, int]]:
     Bounded: what then still remains is for the accounting to say.
     """
     sweeps: list[Mapping[str, int]] = []
-    while len(sweeps) < _MOST_SWEEPS:
-        if not stage.make_overdue():
-            break
+    while stage.make_overdue() and len(sweeps) < _MOST_SWEEPS:
         sweeps.append(stage.stack.invoke("SweeperFunction", {}))
         consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)  # what was swept is told by the relay
+    consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)
     return sweeps
 
 

@@ -70,13 +70,13 @@ def test_progress_is_shown(load: Load, shown: list[int]) -> None:
 
 
 def test_whose_time_it_was_is_known(load: Load) -> None:
-    """Each part of the engine has some; each function's processes are its cold starts."""
+    """Each part has some; a function's processes are its cold starts."""
     assert {part for part, seconds in load.cpu_seconds.items() if seconds} >= {
         "browsers",
         "function connect",
         "function callback",
     }
-    assert load.processes["function callback"] <= PLAN.browsers
+    assert load.processes["function callback"] > 1
     assert len(load.invocations["Callback"]) >= load.account.rows["connected"]
 
 

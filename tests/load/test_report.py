@@ -72,6 +72,7 @@ def test_the_report_has_what_was_measured() -> None:
     assert "every flow is accounted for" in text
     assert "2 connected rows = 2 events of a connection = 2 secrets" in text
     assert "Broken: 5 of 100 AWS calls" in text
+    assert "| comes back, until the receipt | 4 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 |" in text
     assert "| function callback | 1.0 | 500.0 | 25% | 3 |" in text
 
 
