@@ -18,7 +18,7 @@ BEGIN, END = "<!-- load: written by the command below, not by hand -->", "<!-- l
 _FULL = 0.85
 """From this share of what it has on, a part counts as the limit."""
 
-_MOST_PROBLEMS = 50
+_MOST_PROBLEMS, _MOST_WARNINGS = 50, 12
 
 
 def markdown(load: Load, swept: Swept | None, command: str) -> str:
@@ -96,6 +96,8 @@ def _account(load: Load) -> str:
     ]
     if load.plan.faults:
         lines.append(f"- Broken: {broken:,} of {calls:,} AWS calls. Finch's answers: {_listed(load.exchanges)}.")
+    if load.warnings:
+        lines += ["- The functions' warnings:", *(f"  - {number:,} × {said}" for said, number in _most(load.warnings))]
     if account.problems:
         lines += ["", "Does not fit:", "", *(f"- {problem}" for problem in account.problems[:_MOST_PROBLEMS])]
     return "\n".join(lines)
@@ -175,8 +177,9 @@ def _overdue(swept: Swept) -> str:
     fits = "each has its one outcome and its one event" if not swept.problems else f"{len(swept.problems)} do not"
     lines = [
         f"**{swept.rows:,} overdue rows: {fits}**, after {swept.seconds:,.0f} seconds and {len(swept.sweeps)} sweeps",
-        f"({_listed(_summed(swept.sweeps))}). They were links that nobody finished, outcomes that the stream lost,",
-        "callbacks that died, and tokens that waited for the vault.",
+        f"({_listed(_summed(swept.sweeps))}).",
+        "They were links that nobody finished, outcomes that the stream lost, callbacks that died, and tokens that",
+        "waited for the vault.",
         *(f"- {problem}" for problem in swept.problems[:_MOST_PROBLEMS]),
     ]
     return "\n".join(lines)
@@ -184,6 +187,10 @@ def _overdue(swept: Swept) -> str:
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{word} {number:,}" for word, number in counts.items() if number)
+
+
+def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    return Counter(counts).most_common(_MOST_WARNINGS)
 
 
 def _summed(sweeps: Sequence[Mapping[str, int]]) -> dict[str, int]:

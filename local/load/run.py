@@ -6,7 +6,7 @@ import json
 import re
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
@@ -20,6 +20,7 @@ from local.load.stage import Stage
 _QUIET_SECONDS, _MOST_SECONDS = 3.0, 120.0
 _MOST_SWEEPS = 20
 _NOT_PROCESSED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
+_FACTS = ("reason", "operation", "aws_code", "cause", "error")
 _DURATION = re.compile(r"REPORT .*?Duration: ([0-9.]+) ms")
 
 
@@ -29,7 +30,7 @@ class Load:
 
     `journeys` are in the order in which they ended. `event_seconds` are from each settled row to its event at the
     consumer, in the order of the events, without those that were swept at the end; `invocations` are durations by
-    function, in seconds, as the emulator reports them.
+    function, in seconds, as the emulator reports them; `warnings` are their warnings and errors, counted.
     """
 
     plan: Plan
@@ -38,6 +39,7 @@ class Load:
     seconds: float
     event_seconds: Sequence[float]
     invocations: Mapping[str, Sequence[float]]
+    warnings: Mapping[str, int]
     cpu_seconds: Mapping[str, float]
     machine_seconds: float
     processes: Mapping[str, int]
@@ -61,13 +63,15 @@ def run(plan: Plan, stage: Stage, progress: Progress, stop: threading.Event) -> 
         sweeps = finish(stage, consumer)
         evidence = gathered(stage, crowd.journeys, consumer.seen())
     settled = {flow.event_id: flow.settled_at for flow in evidence.flows.values()}
+    logs = {name: stage.stack.logs(f"{name}Function") for name in ("Connect", "Callback", "Relay", "Sweeper")}
     return Load(
         plan=plan,
         journeys=crowd.journeys,
         account=account(evidence),
         seconds=crowd.seconds,
         event_seconds=_lags(in_time, settled),
-        invocations={name: _durations(stage, name) for name in ("Connect", "Callback", "Relay")},
+        invocations={name: _durations(lines) for name, lines in logs.items()},
+        warnings=Counter(said for name, lines in logs.items() for said in _warnings(name, lines)),
         cpu_seconds=watch.seconds({**here, cpu.BROWSERS: crowd.cpu_seconds}),
         machine_seconds=watch.machine_seconds,
         processes=watch.processes(),
@@ -137,6 +141,14 @@ def _lags(seen: Sequence[Seen], settled: Mapping[str, int | None]) -> list[float
     return [max(0.0, at - moment / 1000) for at, moment in moments if moment is not None]
 
 
-def _durations(stage: Stage, name: str) -> list[float]:
-    found = map(_DURATION.search, stage.stack.logs(f"{name}Function"))
+def _durations(lines: Sequence[str]) -> list[float]:
+    found = map(_DURATION.search, lines)
     return [float(one.group(1)) / 1000 for one in found if one is not None]
+
+
+def _warnings(function: str, lines: Sequence[str]) -> Iterator[str]:
+    for line in lines:
+        if '"level":"WARNING"' in line or '"level":"ERROR"' in line:
+            entry = json.loads(line)
+            facts = [str(entry[name]) for name in _FACTS if name in entry]
+            yield " ".join([function.lower(), entry["message"], *facts])

@@ -44,6 +44,7 @@ LOAD = Load(
     seconds=4.0,
     event_seconds=[0.5],
     invocations={"Connect": [0.1], "Callback": [0.2], "Relay": []},
+    warnings={"callback try_again aws_unreachable": 3},
     cpu_seconds={cpu.EMULATOR: 2.0, "function callback": 1.0, cpu.BROWSERS: 1.0},
     machine_seconds=4.0,
     processes={cpu.EMULATOR: 1, "function callback": 3},
@@ -71,6 +72,7 @@ def test_the_report_has_what_was_measured() -> None:
     assert "make load FLOWS=2" in text
     assert "every flow is accounted for" in text
     assert "2 connected rows = 2 events of a connection = 2 secrets" in text
+    assert "- 3 × callback try_again aws_unreachable" in text
     assert "Broken: 5 of 100 AWS calls" in text
     assert "| comes back, until the receipt | 4 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 | 2.00 |" in text
     assert "| function callback | 1.0 | 500.0 | 25% | 3 |" in text
