@@ -64,11 +64,15 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The flow has its outcome: answer with a receipt signed by `key`, and keep the browser's `cookie` briefly."""
+    """The flow has its outcome: answer with a receipt signed by `key`, and keep the browser's `cookie` briefly.
+
+    `fresh`: this very request settled it; otherwise it is told again.
+    """
 
     flow: Flow
     key: LinkKey
     cookie: Secret
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +176,7 @@ def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Pending[LinkKey]
         raise CallbackRefusedError("state_expired", flow_id=bound.flow_id)
     if standing.status is Status.CLAIMED:
         return InProgress(standing)
-    return Outcome(standing, link_key.result(), bound.cookie)
+    return Outcome(standing, link_key.result(), bound.cookie, fresh=False)
 
 
 def _or_release[T](needed: Pending[T], flow: Flow, ports: CallbackPorts) -> T:
