@@ -95,6 +95,12 @@ quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=fl
 	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release "$(RELEASE)") \
 	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard "$(DISCARD)")
 
+.PHONY: republish
+republish: setup ## Have outcomes told again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
+	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'Say which: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
+	@python -m local.republish --stack "$(STACK)" $(if $(FLOW),--flow "$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
+	  $(if $(UNTIL),--until "$(UNTIL)") $(if $(AT_MOST),--at-most "$(AT_MOST)")
+
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes
 	$(SAY) 'pip-compile'
