@@ -92,13 +92,18 @@ link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETU
 
 .PHONY: quarantine
 quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
-	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release "$(RELEASE)") \
-	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard "$(DISCARD)")
+	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release="$(RELEASE)") \
+	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard="$(DISCARD)")
+
+.PHONY: look
+look: setup ## What the logs say: AT=token-lost, a heading of docs/operations.md; or FLOW=flow [HOURS=24] [STACK=…]
+	@if [ -z "$(AT)$(FLOW)" ]; then echo 'Say at what: AT=token-lost (a heading of docs/operations.md), or FLOW=<flow_id>' >&2; exit 2; fi
+	@python -m local.look --stack "$(STACK)" $(if $(AT),--at "$(AT)") $(if $(FLOW),--flow="$(FLOW)") $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: republish
 republish: setup ## Have outcomes told again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
 	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'Say which: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
-	@python -m local.republish --stack "$(STACK)" $(if $(FLOW),--flow "$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
+	@python -m local.republish --stack "$(STACK)" $(if $(FLOW),--flow="$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
 	  $(if $(UNTIL),--until "$(UNTIL)") $(if $(AT_MOST),--at-most "$(AT_MOST)")
 
 .PHONY: lock

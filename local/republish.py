@@ -130,8 +130,8 @@ def _wanted(given: argparse.Namespace, outbox: Outbox) -> Sequence[Flow]:
     print(file=sys.stderr)
     if len(flows) > given.at_most:
         raise NotToldError(
-            f"{len(flows)} flows were settled in this time, more than {given.at_most}. Your consumers would hear of each "
-            f"again. Nothing was changed: choose a shorter span, or add AT_MOST={len(flows)} if this is meant."
+            f"{len(flows)} flows were settled in this time, more than {given.at_most}. Your consumers would hear of "
+            f"each again. Nothing was changed: choose a shorter span, or add AT_MOST={len(flows)} if this is meant."
         )
     return flows
 
