@@ -53,7 +53,8 @@ def finch(finch_server: Simulator) -> Iterator[Simulator]:
         CANARIES.add("token", token)
 
 
-def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) -> RunningStack:
+def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) -> RunningStack:
+    """Deploy a stack of its own, in one form of the redirect."""
     stack = local_stack.deploy(
         stage=stage,
         client_secret=CLIENT_SECRET,
@@ -74,13 +75,13 @@ def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) 
 @pytest.fixture(scope="session")
 def static_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
     """A deployment in the static form."""
-    return _deployed(local_stack, finch_server, "local", "static")
+    return deployed(local_stack, finch_server, "local", "static")
 
 
 @pytest.fixture(scope="session")
 def session_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
     """A deployment in the session form, of the same build, in the same emulator."""
-    return _deployed(local_stack, finch_server, "session", "session")
+    return deployed(local_stack, finch_server, "session", "session")
 
 
 @pytest.fixture(params=["static", "session"])

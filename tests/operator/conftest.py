@@ -10,7 +10,8 @@ import pytest
 
 from local.engine import LocalStack, RunningStack
 from local.simulator import Simulator
-from tests.conftest import CLIENT_SECRET, _deployed
+from tests.canary import CLIENT_SECRET
+from tests.conftest import deployed
 from tests.operator.history import happen
 from tests.operator.insights import fields_of
 
@@ -57,7 +58,7 @@ def _dimensions(line: Mapping[str, Any]) -> Iterable[Dimensions]:
 @pytest.fixture(scope="session")
 def operated_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
     """A deployment of its own: what is broken in it is broken for nobody else."""
-    return _deployed(local_stack, finch_server, "operated", "static")
+    return deployed(local_stack, finch_server, "operated", "static")
 
 
 @pytest.fixture(scope="session")

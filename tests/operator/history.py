@@ -18,8 +18,8 @@ from finch_connect.states import flow_id_of
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.attacks.test_answers import changed
-from tests.canary import Visitor
-from tests.conftest import CLIENT_SECRET, Customer
+from tests.canary import CLIENT_SECRET, Visitor
+from tests.conftest import Customer
 
 PATIENCE_SECONDS = 60.0
 
@@ -130,7 +130,7 @@ def _the_vault_is_away(stack: RunningStack, finch: Simulator) -> None:
         stack.invoke("SweeperFunction", {})
         assert waits.status() == "unstored"
     stack.invoke("SweeperFunction", {})
-    assert waits.status() == "connected"
+    assert waits.status() == "connected", (waits.row(), stack.logs("SweeperFunction"))
 
 
 def _the_bus_is_away(stack: RunningStack, finch: Simulator) -> None:
@@ -155,7 +155,7 @@ def _nobody_foresaw_this(stack: RunningStack) -> None:
     poison = {"SequenceNumber": "7", "NewImage": {"id": {"S": "flow#x"}, "status": {"S": "connected"}}}
     stack.invoke("RelayFunction", {"Records": [{"eventID": "7", "eventName": "MODIFY", "dynamodb": poison}]})
     broken = overdue(stack, Status.UNSTORED)
-    name = f"/finch/{stack.deployed.stage}/unstored/{broken.flow_id}"
+    name = f"/finch/{stack.deployed.stage}/unstored/{broken.attempt}"
     stack.client("ssm").put_parameter(Name=name, Value="no document", Type="SecureString")
     stack.invoke("SweeperFunction", {})
 

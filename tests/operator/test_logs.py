@@ -1,4 +1,4 @@
-"""The runbook's queries and the alarms ask for what the functions really log: over a stack to which all of it happened."""
+"""The runbook's queries and the alarms ask for what functions really log: over a stack to which all of it happened."""
 
 from __future__ import annotations
 
