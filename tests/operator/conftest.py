@@ -12,7 +12,7 @@ from local.engine import LocalStack, RunningStack
 from local.simulator import Simulator
 from tests.canary import CLIENT_SECRET
 from tests.conftest import deployed
-from tests.operator.history import happen
+from tests.operator.history import forget, happen
 from tests.operator.insights import fields_of
 
 FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
@@ -64,10 +64,9 @@ def operated_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningS
 @pytest.fixture(scope="session")
 def logged(operated_stack: RunningStack, session_stack: RunningStack, finch_server: Simulator) -> Logged:
     """Let everything happen once, and return what was logged."""
-    finch_server.forget()
+    forget(finch_server)
     finch_server.client_secret = CLIENT_SECRET
     happen(operated_stack, session_stack, finch_server)
-    finch_server.forget()
     lines: dict[str, list[Mapping[str, Any]]] = {f"{function}Logs": [] for function in FUNCTIONS}
     for function in FUNCTIONS:
         for stack in (operated_stack, session_stack):
