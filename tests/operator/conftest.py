@@ -17,6 +17,8 @@ from tests.operator.insights import fields_of
 
 FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
 
+_METRIC = "_aws.CloudWatchMetrics.0.Metrics.0"
+
 type Dimensions = frozenset[tuple[str, str]]
 """The dimensions of a metric: names and values."""
 
@@ -35,14 +37,15 @@ class Logged:
         """Return what a field has been."""
         return {str(line[name]) for group in groups for line in self.lines[group] if name in line}
 
+    def emitted(self) -> Iterable[Mapping[str, Any]]:
+        """Return the lines in CloudWatch's embedded metric format; each of ours has one metric."""
+        return [line for lines in self.lines.values() for line in lines if f"{_METRIC}.Name" in line]
+
     def metrics(self) -> Mapping[str, set[Dimensions]]:
         """Return each metric that was emitted, with its sets of dimensions."""
         found: dict[str, set[Dimensions]] = {}
-        for lines in self.lines.values():
-            for line in lines:
-                name = line.get("_aws.CloudWatchMetrics.0.Metrics.0.Name")
-                if name is not None:
-                    found.setdefault(str(name), set()).update(_dimensions(line))
+        for line in self.emitted():
+            found.setdefault(str(line[f"{_METRIC}.Name"]), set()).update(_dimensions(line))
         return found
 
 

@@ -148,12 +148,19 @@ def _the_bus_is_away(stack: RunningStack, finch: Simulator) -> None:
     with forbidden(stack, "RelayRole", "events:PutEvents"):
         late = Customer(stack, finch)
         late.connect()
+        overdue(stack, Status.DENIED, settled_at=int(time.time() * 1000) - 180_000, reason="access_denied")
+        stack.invoke("SweeperFunction", {})  # its role may still tell
         wait_for(lambda: logged(stack, "RelayFunction", "not_published"), "the relay did not say that the bus is away")
 
 
 def _flows_are_overdue(stack: RunningStack) -> None:
+    claimed_at = int(time.time() * 1000) - 180_000
     overdue(stack, Status.STARTED)
-    interrupted = overdue(stack, Status.CLAIMED, claimed_at=int(time.time() * 1000) - 180_000)
+    interrupted = overdue(stack, Status.CLAIMED, claimed_at=claimed_at)
+    set_aside = flow_id_of("set aside, and then the function died", uuid.uuid4().hex)
+    name = f"finch/{stack.deployed.stage}/quarantine/{set_aside}"
+    version = stack.client("secretsmanager").create_secret(Name=name, SecretString="{}")["VersionId"]
+    overdue(stack, Status.CLAIMED, claimed_at=claimed_at, flow_id=set_aside, state_hash=version)
     stack.invoke("SweeperFunction", {})
     wait_for(lambda: logged(stack, "RelayFunction", interrupted.flow_id), "an interrupted flow was not told")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from finch_connect.observability import NAMESPACE
+from finch_connect.observability import MEASURED, NAMESPACE
 from local.engine import RunningStack
 from local.look import FLOW_HEADING, queries
 from tests.operator.conftest import Logged
@@ -64,8 +64,15 @@ def name_of(alarm: str, stack: RunningStack) -> str:
 
 
 def test_what_is_emitted_is_what_is_documented(logged: Logged) -> None:
-    """No metric beside those of the table."""
-    assert logged.metrics().keys() <= METRICS
+    """No metric beside those of the table, and none in it that nobody emits."""
+    assert logged.metrics().keys() == METRICS
+
+
+def test_what_is_measured_is_in_milliseconds_and_all_else_is_counted(logged: Logged) -> None:
+    """The alarms' thresholds mean these units."""
+    path = "_aws.CloudWatchMetrics.0.Metrics.0"
+    units = {(line[f"{path}.Name"], line[f"{path}.Unit"]) for line in logged.emitted()}
+    assert units == {(name, "Milliseconds" if name in MEASURED else "Count") for name in METRICS}
 
 
 def test_a_reason_is_a_word_of_the_source_code(logged: Logged) -> None:
