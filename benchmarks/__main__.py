@@ -22,7 +22,7 @@ from benchmarks.subjects import Subject, subjects
 
 FOLDER = Path(__file__).parent
 RESULT, CHART = FOLDER / "result.json", FOLDER / "result.svg"
-ROUNDS, QUICK_ROUNDS, WARM = 25, 5, 60
+ROUNDS, QUICK_ROUNDS, WARM, COUNTED_WARM = 25, 5, 60, 20
 
 
 def measured(chosen: Sequence[Subject], server: StandIn, rounds: int) -> dict[str, list[Start]]:
@@ -38,6 +38,12 @@ def measured(chosen: Sequence[Subject], server: StandIn, rounds: int) -> dict[st
             starts[subject.name].append(cold_start(subject, server, warm=WARM))
     _progress(total, total, "")
     return starts
+
+
+def counted(subject: Subject, server: StandIn) -> tuple[float, float]:
+    """Count a subject's instructions: millions to the first response, and millions of one warm invocation."""
+    first = instructions(subject, server, 1)
+    return first / 1e6, (instructions(subject, server, 1 + COUNTED_WARM) - first) / COUNTED_WARM / 1e6
 
 
 def _progress(done: int, total: int, name: str) -> None:
@@ -61,9 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = [one for one in subjects(server) if not given.only or one.name in {"C", *given.only}]
         try:
             if given.instructions:
-                counted = {one.name: instructions(one, server) for one in chosen}
-                for name, number in counted.items():
-                    print(f"{name:10} {number / 1e6:9.1f} million  {number / counted['C']:.3f}")
+                print(report.instruction_table({one.name: counted(one, server) for one in chosen}))
                 return 0
             rounds = given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS)
             starts = measured(chosen, server, rounds)

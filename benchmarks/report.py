@@ -72,6 +72,15 @@ def table(results: Mapping[str, Mapping[str, float]], subjects: Sequence[Subject
     return "\n".join(lines)
 
 
+def instruction_table(counted: Mapping[str, tuple[float, float]]) -> str:
+    """Return instructions to the first response and of a warm invocation as a Markdown table, as ratios to C too."""
+    lines = ["| | to first response | / C | warm | / C |", "| --- | ---: | ---: | ---: | ---: |"]
+    first_of_c, warm_of_c = counted["C"]
+    for name, (first, warm) in counted.items():
+        lines.append(f"| **{name}** | {first:.0f} M | {first / first_of_c:.3f} | {warm:.2f} M | {warm / warm_of_c:.3f} |")
+    return "\n".join(lines)
+
+
 def budget_table(found: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the budgets as a Markdown table."""
     lines = ["| budget | limit | measured | |", "| --- | ---: | ---: | --- |"]
