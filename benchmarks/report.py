@@ -139,10 +139,10 @@ def summary(record: Record) -> str:
         return f"{subjects[above]['ttfr_cpu'] / subjects[below]['ttfr_cpu']:.2f}"
 
     return (
-        f"A cold `/connect` takes {of('connect', 'C')} and a cold `/callback` {of('callback', 'C')} of the CPU time of a\n"
-        "function that does nothing but one put through boto3. The same callback written the usual way takes\n"
-        f"**{of('U', 'callback')} times** ours, in FastAPI **{of('M', 'callback')} times**; Finch's SDK with boto3, which "
-        f"keeps no state, {of('L', 'callback')} times."
+        f"A cold `/connect` takes {of('connect', 'C')} and a cold `/callback` {of('callback', 'C')} of the CPU time of "
+        "a function\nthat does nothing but one put through boto3. The same callback written the usual way takes "
+        f"**{of('U', 'callback')} times**\nours, in FastAPI **{of('M', 'callback')} times**; Finch's SDK with boto3, "
+        f"which keeps no state, {of('L', 'callback')} times."
     )
 
 

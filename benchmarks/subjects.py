@@ -52,25 +52,32 @@ class Subject:
         return sum(file.stat().st_size for path in self.paths for file in path.rglob("*") if file.is_file())
 
 
-def subjects(server: StandIn) -> list[Subject]:
-    """Return all subjects, built and installed, pointed at the stand-in."""
+def our_functions(server: StandIn) -> list[Subject]:
+    """Return connect and callback as they ship, pointed at the stand-in."""
     built = build().parent
     layer = _layer(built / "FinchConnectLayer" / "python", server)
-    ours = {**_settings(server), "AWS_CA_BUNDLE": str(_small_bundle(server, layer))}
-    floor = {**_settings(server), "SSL_CERT_FILE": ours["AWS_CA_BUNDLE"]}
+    settings = {**_settings(server), "AWS_CA_BUNDLE": str(_small_bundle(server, layer))}
+    return [
+        Subject("connect", "ours", (built / "ConnectFunction", layer), _connect, ("PutItem",), 1, settings),
+        Subject("callback", "ours", (built / "CallbackFunction", layer), _callback, tuple(EXCHANGE), 2, settings),
+    ]
+
+
+def subjects(server: StandIn) -> list[Subject]:
+    """Return all subjects, built and installed, pointed at the stand-in."""
+    ours = our_functions(server)
     usual = {**_settings(server), "AWS_CA_BUNDLE": str(server.full_bundle)}
+    least = {**usual, "SSL_CERT_FILE": ours[0].environment["AWS_CA_BUNDLE"]}
     peers = {name: (_compiled(PEERS / name, server), installed(PEERS / name)) for name in ("c", "u", "l", "m")}
     bare, whole, little = ("PutItem",), tuple(EXCHANGE), ("POST /auth/token", "CreateSecret", "PutItem")
+    floor = (_compiled(PEERS / "floor", server),)
     return [
         Subject("C", "one put through a bare boto3 client", peers["c"], _connect, bare, 0, usual),
-        Subject("connect", "ours", (built / "ConnectFunction", layer), _connect, bare, 1, ours),
-        Subject("callback", "ours", (built / "CallbackFunction", layer), _callback, whole, 2, ours),
+        *ours,
         Subject("U", "the callback, the usual way", peers["u"], _callback, whole, 2, usual),
         Subject("L", "Finch's SDK and boto3, no state", peers["l"], _callback, little, 1, usual),
         Subject("M", "the callback in FastAPI and Mangum", peers["m"], _callback, whole, 2, usual),
-        Subject(
-            "floor", "connect's calls without any SDK", (_compiled(PEERS / "floor", server),), _connect, bare, 1, floor
-        ),
+        Subject("floor", "connect's calls without any SDK", floor, _connect, bare, 1, least),
     ]
 
 
