@@ -46,6 +46,10 @@ attacks: setup ## The numbered attacks alone, with their table (part of make tes
 mutations: setup ## Take each control away in turn: which attack notices? (some ten minutes; ONLY=word)
 	@python -m tests.attacks.mutations $(ONLY)
 
+.PHONY: scale
+scale: setup ## Write docs/scale.md anew: limits and cost on AWS, from local/scale and the template
+	@python -m local.scale
+
 .PHONY: lint
 lint: setup ## ruff, mypy, import contracts
 	$(SAY) 'ruff'

@@ -24,7 +24,7 @@ from finch_connect.adapters.items import connection_key
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import Connection, Flow, NotOwned, NotWritten, Owned, Status, from_epoch_ms
+from finch_connect.model import Connection, Flow, NotOwned, NotWritten, Owned, Status, epoch_ms, from_epoch_ms
 from finch_connect.secret import Secret
 from local.deployed import DeployedError, explained, outputs_of, parameters_of
 
@@ -81,17 +81,8 @@ class Quarantine:
         if grant.connection_id is None or flow.claimed_at is None:
             raise UndecidedError(f"{flow_id}: Finch named no connection, so there is nothing to release. Discard it.")
         secret_name = f"finch/{self.stage}/connections/{grant.connection_id}"
-        connection = Connection(
-            connection_id=grant.connection_id,
-            customer_id=flow.customer_id,
-            flow_id=flow.flow_id,
-            claimed_at=flow.claimed_at,
-            secret_name=secret_name,
-            provider_id=grant.provider_id,
-            products=grant.products or (),
-        )
-        owned = self._own(connection, transfer_from)
-        again = owned.before is not None and owned.before.flow_id != flow_id
+        owned = self._own(custody.claim_on(flow, grant.connection_id, grant, secret_name), transfer_from)
+        again = owned.before is not None and owned.before.stored_claim is not None
         vault = SecretsManagerVault(self.secrets, self.stage, self.kms_key_id)
         stored = vault.put(secret_name, text, version=flow.state_hash, exists=owned.before is not None)
         released = flow.settled(
@@ -144,7 +135,7 @@ class Quarantine:
     def _own(self, connection: Connection, transfer_from: str | None) -> Owned:
         if transfer_from is not None:
             self._give_up(connection.connection_id, transfer_from)
-        owned = self._table.own(connection)
+        owned = self._table.own(connection, now=epoch_ms(datetime.now(UTC)))
         if isinstance(owned, Owned):
             return owned
         raise UndecidedError(_taken(owned, connection))
@@ -179,6 +170,8 @@ class Quarantine:
 
 def _taken(owned: NotOwned, connection: Connection) -> str:
     holder = owned.holder
+    if holder.customer_id == connection.customer_id and (holder.stored_claim or 0) < connection.claimed_at:
+        return f"A token of {connection.connection_id} is being stored right now. Try again in some minutes."
     if holder.customer_id == connection.customer_id:
         return f"{connection.customer_id} has signed in again since: a newer token is in the vault. Discard this one."
     return (

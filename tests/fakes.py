@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from finch_connect.errors import ServiceUnavailableError, TryAgainError
 from finch_connect.model import (
     CLAIM_GRACE_MS,
+    LEASE_MS,
     RESTARTABLE,
     AlreadyConnected,
     Connection,
@@ -28,7 +30,7 @@ from finch_connect.model import (
     StoredSecret,
     Written,
 )
-from finch_connect.ports import Deadline
+from finch_connect.ports import Aside, Deadline
 from finch_connect.secret import Secret
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
@@ -80,24 +82,24 @@ class FakeFlowTable(Down):
         self._check()
         standing = self.flows.get(flow.flow_id)
         if rule is StartRule.RESUME:
-            holds = (
-                standing is not None and standing.status is Status.STARTED and standing.state_hash == flow.state_hash
-            )
+            holds = _is_same_start(standing, flow)
         else:
             over = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
-            holds = standing is None or standing.status in over
+            holds = standing is None or standing.status in over or _is_same_start(standing, flow)
         return self._write(flow) if holds else NotWritten(standing)
 
-    def claim(self, flow_id: str, *, state_hash: str, code_hash: str | None, now: int) -> Written | NotWritten:
+    def claim(
+        self, flow_id: str, *, state_hash: str, claim_id: str, code_hash: str | None, now: int
+    ) -> Written | NotWritten:
         self._check()
         row = self.flows.get(flow_id)
-        if row is None or row.status is not Status.STARTED or row.state_hash != state_hash or row.deadline <= now:
+        if row is None or row.state_hash != state_hash:
             return NotWritten(row)
-        return self._write(
-            dataclasses.replace(
-                row, status=Status.CLAIMED, claimed_at=now, code_hash=code_hash, due_at=now + CLAIM_GRACE_MS
-            )
-        )
+        again = row.status is Status.CLAIMED and row.claim_id == claim_id
+        if not again and (row.status is not Status.STARTED or row.deadline <= now):
+            return NotWritten(row)
+        facts = {"claimed_at": now, "claim_id": claim_id, "code_hash": code_hash, "due_at": now + CLAIM_GRACE_MS}
+        return self._write(dataclasses.replace(row, status=Status.CLAIMED, **facts))  # type: ignore[arg-type]
 
     def release(self, claimed: Flow) -> Written | NotWritten:
         self._check()
@@ -105,7 +107,9 @@ class FakeFlowTable(Down):
         if row is None or not _unchanged(row, claimed, Status.CLAIMED):
             return NotWritten(row)
         return self._write(
-            dataclasses.replace(row, status=Status.STARTED, due_at=row.deadline, claimed_at=None, code_hash=None)
+            dataclasses.replace(
+                row, status=Status.STARTED, due_at=row.deadline, claimed_at=None, claim_id=None, code_hash=None
+            )
         )
 
     def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
@@ -132,19 +136,39 @@ class FakeFlowTable(Down):
         overdue = [flow for flow in self.flows.values() if flow.due_at is not None and flow.due_at <= now]
         yield from sorted(overdue, key=lambda flow: flow.due_at or 0)
 
-    def own(self, connection: Connection) -> Owned | NotOwned:
+    def own(self, connection: Connection, *, now: int) -> Owned | NotOwned:
         self._check()
         before = self.connections.get(connection.connection_id)
         if before is not None:
-            newest = before.claimed_at < connection.claimed_at or before.flow_id == connection.flow_id
-            if before.customer_id != connection.customer_id or not newest:
+            same = before.flow_id == connection.flow_id and before.claimed_at <= connection.claimed_at
+            free = before.leased_until is None and (before.stored_claim or 0) < connection.claimed_at
+            if before.customer_id != connection.customer_id or not (same or free):
                 return NotOwned(before)
-        self.connections[connection.connection_id] = connection
+        stored_claim = before.stored_claim if before else None
+        self.connections[connection.connection_id] = dataclasses.replace(
+            connection, leased_until=now + LEASE_MS, stored_claim=stored_claim
+        )
         return Owned(before)
+
+    def end_lease(self, connection_id: str, *, flow_id: str, claimed_at: int, stored: bool) -> None:
+        self._check()
+        row = self.connections.get(connection_id)
+        if row is not None and (row.flow_id, row.claimed_at) == (flow_id, claimed_at):
+            newest = claimed_at if stored else row.stored_claim
+            self.connections[connection_id] = dataclasses.replace(row, leased_until=None, stored_claim=newest)
+
+    def leases(self, now: int) -> Iterator[Connection]:
+        self._check()
+        leased = [row for row in self.connections.values() if row.leased_until is not None and row.leased_until <= now]
+        yield from sorted(leased, key=lambda row: row.leased_until or 0)
 
     def _write(self, flow: Flow) -> Written:
         self.flows[flow.flow_id] = flow
         return Written(flow)
+
+
+def _is_same_start(standing: Flow | None, flow: Flow) -> bool:
+    return standing is not None and standing.status is Status.STARTED and standing.state_hash == flow.state_hash
 
 
 def _unchanged(row: Flow, seen: Flow, was: Status) -> bool:
@@ -161,6 +185,14 @@ class FakeVault(Down):
     def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:  # noqa: ARG002  # a hint only
         self._check()
         self.secrets.setdefault(name, {}).setdefault(version, text)
+        return self._place(name, version)
+
+    def find(self, name: str, *, version: str) -> StoredSecret | None:
+        self._check()
+        return self._place(name, version) if version in self.secrets.get(name, {}) else None
+
+    @staticmethod
+    def _place(name: str, version: str) -> StoredSecret:
         return StoredSecret(arn=f"arn:aws:secretsmanager:eu-central-1:000000000000:secret:{name}", version_id=version)
 
 
@@ -170,17 +202,17 @@ class FakeFallback(Down):
     def __init__(self) -> None:
         self.kept: dict[str, Secret] = {}
 
-    def put(self, flow_id: str, text: Secret) -> None:
+    def put(self, attempt: str, text: Secret) -> None:
         self._check()
-        self.kept[flow_id] = text
+        self.kept[attempt] = text
 
-    def get(self, flow_id: str) -> Secret | None:
+    def get(self, attempt: str) -> Secret | None:
         self._check()
-        return self.kept.get(flow_id)
+        return self.kept.get(attempt)
 
-    def delete(self, flow_id: str) -> None:
+    def delete(self, attempt: str) -> None:
         self._check()
-        self.kept.pop(flow_id, None)
+        self.kept.pop(attempt, None)
 
 
 class FakeClientSecrets(Down):
@@ -286,9 +318,32 @@ class FakeDeadline:
 
     def __init__(self, seconds: float = 25.0) -> None:
         self.seconds = seconds
+        self.kept = 0.0
+
+    def begin(self, seconds: float) -> None:
+        self.seconds = seconds
 
     def remaining(self) -> float:
-        return self.seconds
+        return self.seconds - self.kept
+
+    @contextmanager
+    def keeping(self, seconds: float) -> Iterator[None]:
+        self.kept += seconds
+        try:
+            yield
+        finally:
+            self.kept -= seconds
+
+
+class FakeDeadLetters(Down):
+    """`ports.DeadLetters` in a list."""
+
+    def __init__(self) -> None:
+        self.aside: list[Aside] = []
+
+    def put(self, aside: Aside) -> None:
+        self._check()
+        self.aside.append(aside)
 
 
 @dataclass

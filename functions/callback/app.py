@@ -7,7 +7,6 @@ from finch_connect.errors import CallbackRefusedError
 from finch_connect.flow import Callback, InProgress, Outcome, callback
 from finch_connect.http import Cookie, Request, Response
 from finch_connect.observability import count, logger
-from finch_connect.ports import Deadline
 from finch_connect.return_urls import RECEIPT_PARAMETER, is_allowed, with_receipt
 from finch_connect.start import readable_cookie
 from finch_connect.states import cookie_name, flow_id_of_cookie
@@ -19,8 +18,8 @@ PORTS = wiring.callback_ports(CONFIG)
 coldstart.ready()
 
 
-@endpoint(CONFIG, refused=CallbackRefusedError)
-def handler(request: Request, deadline: Deadline) -> Response:
+@endpoint(CONFIG, PORTS.deadline, refused=CallbackRefusedError)
+def handler(request: Request) -> Response:
     """Answer Finch's redirect, or show the result of a flow whose link named no return URL."""
     if request.route == "GET /callback/result":
         receipt = request.query.get(RECEIPT_PARAMETER, "")
@@ -34,7 +33,7 @@ def handler(request: Request, deadline: Deadline) -> Response:
         error=request.query.get("error"),
         cookies={flow_id: cookie for flow_id, cookie in cookies.items() if flow_id and cookie},
     )
-    answer = callback(came, PORTS, CONFIG, deadline)
+    answer = callback(came, PORTS, CONFIG)
     flow = answer.flow
     logger.info("answered", flow_id=flow.flow_id, status=flow.status, reason=flow.reason,
                 connection_id=flow.connection_id, finch_request_id=flow.finch_request_id)  # fmt: skip

@@ -7,7 +7,6 @@ from finch_connect.errors import LinkRefusedError
 from finch_connect.http import Cookie, Request, Response
 from finch_connect.model import LinkRequest
 from finch_connect.observability import count, logger
-from finch_connect.ports import Deadline
 from finch_connect.start import Browser, Confirm, NotOpened, Redirect, Standing, readable_cookie, start
 from finch_connect.states import cookie_name, flow_id_of, form_cookie_name
 
@@ -18,8 +17,8 @@ PORTS = wiring.connect_ports(CONFIG)
 coldstart.ready()
 
 
-@endpoint(CONFIG, refused=LinkRefusedError)
-def handler(request: Request, deadline: Deadline) -> Response:
+@endpoint(CONFIG, PORTS.deadline, refused=LinkRefusedError)
+def handler(request: Request) -> Response:
     """Answer the link: 303 to Finch, the confirm page, or a page that says where the flow stands."""
     if request.method == "GET" and http.is_elsewhere(request, CONFIG):
         return pages.redirect(http.moved(request, CONFIG))
@@ -30,7 +29,7 @@ def handler(request: Request, deadline: Deadline) -> Response:
         link = links.open_link(request.query, PORTS.keys.current(), CONFIG, PORTS.clock())
     wanted = links.verify_link(link, PORTS.keys, CONFIG, PORTS.clock())
     redirect_uri = f"{http.base_url(request, CONFIG)}/callback"
-    answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG, deadline)
+    answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG)
     match answer:
         case Redirect(location, flow_id, cookie, max_age):
             logger.info("started", flow_id=flow_id)

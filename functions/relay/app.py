@@ -5,17 +5,20 @@ from typing import Any
 
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
+from finch_connect.deadline import seconds_of
 from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import Flow
-from finch_connect.observability import count, log_unexpected, logger
+from finch_connect.model import Flow, epoch_ms
+from finch_connect.observability import count, logger, measure
+from finch_connect.ports import Aside
 from finch_connect.publishing import publish, unpublished_outcomes
 
 PORTS = wiring.relay_ports(from_environment())
 coldstart.ready()
 
 
-def handler(event: Mapping[str, Any], _context: Any) -> dict[str, list[dict[str, str]]]:
+def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
     """Publish what each record has to tell; name the records to be tried again (partial batch response)."""
+    PORTS.deadline.begin(seconds_of(context))
     outcomes: list[tuple[str, Flow]] = []
     failed: list[str] = []
     for record in event["Records"]:
@@ -23,17 +26,30 @@ def handler(event: Mapping[str, Any], _context: Any) -> dict[str, list[dict[str,
         try:
             before, after = PORTS.images(record["dynamodb"])
             outcomes += [(sequence, flow) for flow in unpublished_outcomes(before, after)]
-        except (KeyError, ValueError, TypeError) as error:  # a record that is no row of ours: aside, with its reason
-            log_unexpected(error)
-            failed.append(sequence)
-    try:
-        refused = publish([flow for _, flow in outcomes], PORTS)
-        failed += [sequence for sequence, flow in outcomes if flow in refused]
-    except ServiceUnavailableError as error:
-        logger.warning("bus_unavailable", extra={"reason": error.reason, **error.fields})
-        failed += [sequence for sequence, _ in outcomes]
-    for sequence, flow in outcomes:
-        if sequence not in failed:
-            logger.info("published", flow_id=flow.flow_id, status=flow.status, event_id=flow.event_id)
-    count("Published", len(outcomes) - len([sequence for sequence, _ in outcomes if sequence in failed]))
+        except (KeyError, ValueError, TypeError) as error:  # no row of ours, and it will not become one
+            failed += _put_aside(record["dynamodb"], type(error).__name__)
+    refused = publish([flow for _, flow in outcomes], PORTS)
+    failed += [sequence for sequence, flow in outcomes if flow in refused]
+    told = [flow for _, flow in outcomes if flow not in refused]
+    for flow in told:
+        logger.info("published", flow_id=flow.flow_id, status=flow.status, event_id=flow.event_id)
+        measure("PublishLag", epoch_ms(PORTS.clock()) - (flow.settled_at or flow.started_at))
+    if refused:
+        logger.warning("not_published", extra={"flow_ids": [flow.flow_id for flow in refused]})
+    count("Published", len(told))
     return {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in dict.fromkeys(failed)]}
+
+
+def _put_aside(change: Mapping[str, Any], why: str) -> list[str]:
+    """Put a record that can never be told into the dead-letter queue; return it as failed if that cannot be done.
+
+    Trying it again would hold up all that follows it in its shard.
+    """
+    sequence, key = change["SequenceNumber"], str(change.get("Keys", {}).get("id", {}).get("S", ""))
+    logger.error("put_aside", extra={"sequence_number": sequence, "reason": f"unreadable_{why}"})
+    count("PutAside")
+    try:
+        PORTS.dead_letters.put(Aside(sequence, key, f"unreadable: {why}"))
+    except ServiceUnavailableError:
+        return [sequence]
+    return []

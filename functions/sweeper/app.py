@@ -5,8 +5,10 @@ from typing import Any
 
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
+from finch_connect.deadline import seconds_of
+from finch_connect.model import Status
 from finch_connect.observability import count, log_unexpected, logger
-from finch_connect.publishing import sweep
+from finch_connect.sweeping import sweep
 
 CONFIG = from_environment()
 PORTS = wiring.sweeper_ports(CONFIG)
@@ -15,18 +17,25 @@ coldstart.ready()
 
 def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
     """Move on what is overdue and return how much of each."""
-    done = sweep(PORTS, CONFIG, wiring.LambdaDeadline(context))
+    PORTS.deadline.begin(seconds_of(context))
+    done = sweep(PORTS, CONFIG)
     counts = {
-        "abandoned": done.abandoned,
-        "orphaned": done.orphaned,
+        "abandoned": done.number(Status.ABANDONED),
+        "orphaned": done.number(Status.ORPHANED),
         "placed": done.placed,
+        "finished": done.finished,
         "published": done.published,
         "stuck": len(done.stuck),
     }
     for name, number in counts.items():
         if number:
             count(f"Swept{name.capitalize()}", number)
+    for flow in done.settled:
+        logger.info("settled", flow_id=flow.flow_id, status=flow.status, reason=flow.reason)
+        if flow.reason == "token_lost":
+            count("TokenLost")
     for error in done.unexpected:
         log_unexpected(error)
+    count("Swept")
     logger.info("swept", extra={**counts, "stuck_flows": done.stuck[:20]})
     return counts

@@ -16,7 +16,8 @@ from typing import Any
 OPERATIONS = {
     "dynamodb": {"GetItem", "PutItem", "Query", "UpdateItem"},
     "events": {"PutEvents"},
-    "secretsmanager": {"CreateSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret"},
+    "secretsmanager": {"CreateSecret", "DescribeSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret"},
+    "sqs": {"SendMessage"},
     "ssm": {"DeleteParameter", "GetParameter", "PutParameter"},
 }
 """What the adapters call, by service. A test holds it against what they really call."""

@@ -27,10 +27,11 @@ from finch_connect.model import (
     Status,
     Unclear,
 )
-from finch_connect.publishing import publish, sweep, unpublished_outcomes
+from finch_connect.publishing import publish, unpublished_outcomes
 from finch_connect.secret import Secret
 from finch_connect.start import Browser, Confirm, NotOpened, Redirect, Standing, start
 from finch_connect.states import flow_id_of, state_of
+from finch_connect.sweeping import sweep
 from tests.unit.conftest import GRANT, REDIRECT_URI, World
 
 CUSTOMERS = ("acme", "globex")
@@ -167,16 +168,13 @@ class FlowMachine(RuleBasedStateMachine):
             REDIRECT_URI,
             self.world.connect_ports,
             self.world.config,
-            self.world.deadline,
         )
         if isinstance(answer, Confirm):
             assert self._rows() == before, "asking first writes nothing"
             if not press:
                 return multiple()
             pressed = Browser(cookie, answer.form_cookie, answer.form_nonce, pressed=True)
-            answer = start(
-                request, pressed, REDIRECT_URI, self.world.connect_ports, self.world.config, self.world.deadline
-            )
+            answer = start(request, pressed, REDIRECT_URI, self.world.connect_ports, self.world.config)
         if isinstance(answer, Standing):
             assert self._rows() == before
             return multiple()
@@ -263,7 +261,7 @@ class FlowMachine(RuleBasedStateMachine):
     def sweeper_comes(self) -> None:
         """Whatever is overdue."""
         before = self._rows()
-        sweep(self.world.sweeper_ports, self.world.config, self.world.deadline)
+        sweep(self.world.sweeper_ports, self.world.config)
         self._relay(before)
 
     @rule(which=st.sampled_from(PARTS), down=st.booleans())
@@ -308,7 +306,7 @@ class FlowMachine(RuleBasedStateMachine):
             getattr(self.world, part).down = False
         for _ in range(3):
             self.world.clock.now += timedelta(days=2)
-            sweep(self.world.sweeper_ports, self.world.config, self.world.deadline)
+            sweep(self.world.sweeper_ports, self.world.config)
         told = {flow.event_id for flow in self.world.bus.published}
         rows = self.world.table.flows.values()
         assert all(row.status in SETTLED for row in rows), "nothing is stuck"

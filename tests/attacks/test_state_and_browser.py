@@ -14,7 +14,17 @@ import pytest
 
 from finch_connect.adapters.items import connection_key, flow_key, item_of
 from finch_connect.adapters.table import DynamoFlowTable
-from finch_connect.model import SETTLED, Connection, ConnectMode, Flow, NotOwned, NotWritten, StartRule, Status
+from finch_connect.model import (
+    LEASE_MS,
+    SETTLED,
+    Connection,
+    ConnectMode,
+    Flow,
+    NotOwned,
+    NotWritten,
+    StartRule,
+    Status,
+)
 from finch_connect.states import base64url
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
@@ -229,7 +239,9 @@ def test_09_a_claim_takes_nothing_but_a_started_flow(
 ) -> None:
     """An update creates what is not there, so the condition is all that keeps a second claim away."""
     standing = a_flow(static_stack, status)
-    answer = table.claim(standing.flow_id, state_hash=standing.state_hash, code_hash="c" * 64, now=NOW + 2)
+    answer = table.claim(
+        standing.flow_id, state_hash=standing.state_hash, claim_id="another", code_hash="c" * 64, now=NOW + 2
+    )
     assert answer == NotWritten(standing)
     assert table.get(standing.flow_id) == standing
 
@@ -238,11 +250,11 @@ def test_09_a_claim_needs_the_state_and_the_time(static_stack: RunningStack, tab
     """Another attempt's hash, the deadline itself, and a flow that does not exist."""
     standing = a_flow(static_stack, Status.STARTED)
     for state_hash, now in [("0" * 64, NOW + 2), (standing.state_hash, standing.deadline)]:
-        answer = table.claim(standing.flow_id, state_hash=state_hash, code_hash=None, now=now)
+        answer = table.claim(standing.flow_id, state_hash=state_hash, claim_id="another", code_hash=None, now=now)
         assert answer == NotWritten(standing)
     assert table.get(standing.flow_id) == standing
     nobody = base64url(secrets.token_bytes(16))
-    assert table.claim(nobody, state_hash="0" * 64, code_hash=None, now=NOW) == NotWritten(None)
+    assert table.claim(nobody, state_hash="0" * 64, claim_id="another", code_hash=None, now=NOW) == NotWritten(None)
     assert table.get(nobody) is None
 
 
@@ -280,9 +292,22 @@ def test_09_a_connection_goes_neither_to_another_customer_nor_back_in_time(
     static_stack: RunningStack, table: DynamoFlowTable, fact: dict[str, int]
 ) -> None:
     """The ownership write's condition, on the deployed table."""
-    connection = Connection(secrets.token_hex(8), "owner", "A", NOW, "finch/x", "gusto", ("company",))
-    table.own(connection)
+    connection = Connection(secrets.token_hex(8), "owner", "A", NOW, "v" * 64, "finch/x", "gusto", ("company",))
+    table.own(connection, now=NOW)
+    table.end_lease(connection.connection_id, flow_id="A", claimed_at=NOW, stored=True)
+    held = dataclasses.replace(connection, stored_claim=NOW)
     key = {"TableName": static_stack.outputs["TableName"], "Key": connection_key(connection.connection_id)}
     before = static_stack.client("dynamodb").get_item(**key)["Item"]
-    assert table.own(dataclasses.replace(connection, **fact)) == NotOwned(connection)  # type: ignore[arg-type]
+    assert table.own(dataclasses.replace(connection, **fact), now=NOW) == NotOwned(held)  # type: ignore[arg-type]
     assert static_stack.client("dynamodb").get_item(**key)["Item"] == before
+
+
+def test_09_a_connection_is_stored_by_one_claim_at_a_time(static_stack: RunningStack, table: DynamoFlowTable) -> None:
+    """Else an older token could land over a newer one; however late it is, only the end of the lease ends it."""
+    connection = Connection(secrets.token_hex(8), "owner", "A", NOW, "v" * 64, "finch/x", "gusto", ("company",))
+    table.own(connection, now=NOW)
+    held = dataclasses.replace(connection, leased_until=NOW + LEASE_MS)
+    later = dataclasses.replace(connection, flow_id="B", claimed_at=NOW + 9)
+    assert table.own(later, now=NOW + 10 * LEASE_MS) == NotOwned(held)
+    table.end_lease(connection.connection_id, flow_id="B", claimed_at=NOW + 9, stored=True)
+    assert table.own(later, now=NOW) == NotOwned(held)

@@ -89,7 +89,7 @@ def test_no_model_is_left_in_a_slow_form(built: Path) -> None:
     """Unpacked, without prose, and endpoints of our services alone: together 25 ms of every cold start."""
     data = built / "FinchConnectLayer/python/botocore/data"
     assert [path.name for path in data.rglob("*") if path.suffix == ".gz" or "examples" in path.name] == []
-    assert sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) < 250_000
+    assert sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) < 280_000
     endpoints = json.loads((data / "endpoints.json").read_text())
     assert {name for one in endpoints["partitions"] for name in one["services"]} <= OPERATIONS.keys()
     assert "eu-central-1" in endpoints["partitions"][0]["regions"]

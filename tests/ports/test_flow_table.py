@@ -13,6 +13,7 @@ from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.model import (
     CLAIM_GRACE_MS,
+    LEASE_MS,
     Connection,
     ConnectMode,
     Flow,
@@ -48,6 +49,7 @@ EVERYTHING = dataclasses.replace(
     requested_connection_id="c-0",
     return_url="https://app.example.com/hr",
     claimed_at=2_000,
+    claim_id="c-1",
     code_hash="b" * 64,
     settled_at=3_000,
     reason="superseded",
@@ -77,7 +79,8 @@ def put(table: FlowTable, flow: Flow) -> None:
     if flow.status is Status.ABANDONED:
         settle(table, flow.state_hash, Status.ABANDONED, Status.STARTED, claimed=False)
         return
-    assert isinstance(table.claim(flow.flow_id, state_hash=flow.state_hash, code_hash="c" * 64, now=2_000), Written)
+    claim = {"state_hash": flow.state_hash, "claim_id": "c-1", "code_hash": "c" * 64, "now": 2_000}
+    assert isinstance(table.claim(flow.flow_id, **claim), Written)  # type: ignore[arg-type]
     if flow.status is not Status.CLAIMED:
         settle(table, flow.state_hash, flow.status, Status.CLAIMED)
 
@@ -131,15 +134,29 @@ def test_there_is_nothing_to_resume_where_there_is_no_row(table: FlowTable) -> N
 def test_a_claim_holds_once(table: FlowTable) -> None:
     """It is what makes a state one-time."""
     put(table, FLOW)
-    claim = {"state_hash": FLOW.state_hash, "code_hash": "c" * 64, "now": 2_000}
+    claim = {"state_hash": FLOW.state_hash, "claim_id": "c-1", "code_hash": "c" * 64, "now": 2_000}
     first = table.claim(FLOW.flow_id, **claim)  # type: ignore[arg-type]
     assert isinstance(first, Written)
     assert (first.flow.status, first.flow.claimed_at, first.flow.code_hash) == (Status.CLAIMED, 2_000, "c" * 64)
     assert first.flow.due_at == 2_000 + CLAIM_GRACE_MS
-    second = table.claim(FLOW.flow_id, **claim)  # type: ignore[arg-type]
+    second = table.claim(FLOW.flow_id, **{**claim, "claim_id": "c-2"})  # type: ignore[arg-type]
     assert isinstance(second, NotWritten)
     assert second.flow is not None
     assert second.flow.status is Status.CLAIMED
+
+
+def test_a_claim_whose_answer_was_lost_is_known_again(table: FlowTable) -> None:
+    """botocore sends it once more: it must not wait for itself."""
+    put(table, FLOW)
+    claim = {"state_hash": FLOW.state_hash, "claim_id": "c-1", "code_hash": "c" * 64, "now": 2_000}
+    first = table.claim(FLOW.flow_id, **claim)  # type: ignore[arg-type]
+    assert table.claim(FLOW.flow_id, **claim) == first  # type: ignore[arg-type]
+
+
+def test_a_start_whose_answer_was_lost_is_known_again(table: FlowTable) -> None:
+    """The same state, which nobody else can have: the person goes on and is not asked first."""
+    assert isinstance(table.start(FLOW, StartRule.NEW_ATTEMPT), Written)
+    assert isinstance(table.start(FLOW, StartRule.NEW_ATTEMPT), Written)
 
 
 @pytest.mark.parametrize(("state_hash", "now"), [("b" * 64, 2_000), ("a" * 64, 9_000), ("a" * 64, 10_000)])
@@ -148,13 +165,15 @@ def test_a_claim_with_another_state_or_past_the_deadline_changes_nothing(
 ) -> None:
     """The deadline is in the condition, because TTL deletes days late."""
     put(table, FLOW)
-    assert isinstance(table.claim(FLOW.flow_id, state_hash=state_hash, code_hash=None, now=now), NotWritten)
+    assert isinstance(
+        table.claim(FLOW.flow_id, state_hash=state_hash, claim_id="c-1", code_hash=None, now=now), NotWritten
+    )
     assert table.get(FLOW.flow_id) == FLOW
 
 
 def test_a_claim_of_nothing_creates_nothing(table: FlowTable) -> None:
     """An update on a missing key would create it but for the condition."""
-    assert table.claim("x" * 22, state_hash="a" * 64, code_hash=None, now=2_000) == NotWritten(None)
+    assert table.claim("x" * 22, state_hash="a" * 64, claim_id="c-1", code_hash=None, now=2_000) == NotWritten(None)
     assert table.get("x" * 22) is None
 
 
@@ -228,43 +247,106 @@ def test_what_is_due_comes_most_overdue_first(table: FlowTable) -> None:
     assert [flow.due_at for flow in table.due(6_500)] == [5_000, 6_000]
 
 
-MINE = Connection("c-1", "acme", "f-1", 2_000, "finch/dev/connections/c-1", "gusto", ("company",))
+MINE = Connection(
+    connection_id="c-1",
+    customer_id="acme",
+    flow_id="f-1",
+    claimed_at=2_000,
+    version="a" * 64,
+    secret_name="finch/dev/connections/c-1",
+    provider_id="gusto",
+    products=("company",),
+    client_type="sandbox",
+    finch_request_id="r-1",
+)
+LEASED = dataclasses.replace(MINE, leased_until=5_000 + LEASE_MS)
+STORED = dataclasses.replace(MINE, stored_claim=2_000)
+LATER = dataclasses.replace(MINE, flow_id="f-2", claimed_at=3_000, version="b" * 64)
 
 
-def test_a_new_connection_is_owned(table: ConnectionTable) -> None:
-    """And owning it again by the same flow is the same."""
-    assert table.own(MINE) == Owned(None)
-    assert table.own(MINE) == Owned(MINE)
+def stored(table: ConnectionTable, connection: Connection) -> None:
+    """Own a connection and store its token, as a flow that goes well does."""
+    assert isinstance(table.own(connection, now=5_000), Owned)
+    table.end_lease(connection.connection_id, flow_id=connection.flow_id, claimed_at=connection.claimed_at, stored=True)
+
+
+def test_a_new_connection_is_owned_and_leased(table: ConnectionTable) -> None:
+    """And owning it again by the same claim is the same: its answer may have been lost."""
+    assert table.own(MINE, now=5_000) == Owned(None)
+    assert table.own(MINE, now=5_000) == Owned(LEASED)
 
 
 def test_a_later_claim_of_the_same_customer_owns_it_anew(table: ConnectionTable) -> None:
-    """A reconnect: the newest token wins."""
-    table.own(MINE)
-    later = dataclasses.replace(MINE, flow_id="f-2", claimed_at=3_000)
-    assert table.own(later) == Owned(MINE)
-    assert table.own(MINE) == NotOwned(later)
+    """A reconnect: the newest token wins, and an older one never comes back."""
+    stored(table, MINE)
+    assert table.own(LATER, now=5_000) == Owned(STORED)
+    table.end_lease("c-1", flow_id="f-2", claimed_at=3_000, stored=True)
+    assert table.own(MINE, now=5_000) == NotOwned(dataclasses.replace(LATER, stored_claim=3_000))
+
+
+def test_while_one_claim_stores_no_other_does(table: ConnectionTable) -> None:
+    """Neither a later nor an earlier one, and not because time has passed: only the end of the lease ends it."""
+    table.own(MINE, now=5_000)
+    earlier = dataclasses.replace(MINE, flow_id="f-0", claimed_at=1_000)
+    for other in (LATER, earlier):
+        assert table.own(other, now=9_999_999) == NotOwned(LEASED)
+    table.end_lease("c-1", flow_id="f-1", claimed_at=2_000, stored=False)
+    assert table.own(earlier, now=5_000) == Owned(MINE), "nothing newer is stored"
+
+
+def test_a_flow_that_starts_anew_takes_its_own_lease_over(table: ConnectionTable) -> None:
+    """Its earlier attempt has ended, or it could not have started; that one's function comes too late."""
+    table.own(MINE, now=5_000)
+    anew = dataclasses.replace(MINE, claimed_at=4_000)
+    assert table.own(anew, now=5_000) == Owned(LEASED)
+    assert isinstance(table.own(MINE, now=5_000), NotOwned)
+
+
+def test_only_its_own_claim_ends_a_lease(table: ConnectionTable) -> None:
+    """And ending what is not there creates nothing."""
+    table.end_lease("c-1", flow_id="f-1", claimed_at=2_000, stored=True)
+    assert list(table.leases(2**53)) == []
+    table.own(MINE, now=5_000)
+    for flow_id, claimed_at in (("f-2", 2_000), ("f-1", 1_999)):
+        table.end_lease("c-1", flow_id=flow_id, claimed_at=claimed_at, stored=True)
+    assert list(table.leases(5_000 + LEASE_MS)) == [LEASED]
+
+
+def test_leases_that_have_passed_are_found(table: ConnectionTable) -> None:
+    """By the sweeper: what held them may have died. Flows that are due are not among them."""
+    table.own(MINE, now=5_000)
+    other = dataclasses.replace(MINE, connection_id="c-2")
+    table.own(other, now=4_000)
+    assert list(table.leases(4_000 + LEASE_MS - 1)) == []
+    found = [connection.connection_id for connection in table.leases(5_000 + LEASE_MS)]
+    assert found == ["c-2", "c-1"]
+    table.end_lease("c-2", flow_id="f-1", claimed_at=2_000, stored=False)
+    assert list(table.leases(2**53)) == [LEASED]
 
 
 def test_a_connection_never_changes_its_owner(table: ConnectionTable) -> None:
-    """However late the other customer's claim is."""
-    table.own(MINE)
+    """However late the other customer's claim is, and whether a token is stored or not."""
     other = dataclasses.replace(MINE, customer_id="globex", flow_id="f-2", claimed_at=9_000)
-    assert table.own(other) == NotOwned(MINE)
-    assert table.own(MINE) == Owned(MINE)
+    table.own(MINE, now=5_000)
+    assert table.own(other, now=5_000) == NotOwned(LEASED)
+    stored(table, MINE)
+    assert table.own(other, now=5_000) == NotOwned(STORED)
 
 
-def test_a_provider_that_finch_did_not_name_is_left_out(table: ConnectionTable) -> None:
-    """The answer of an older application may hold a token and a connection alone."""
-    bare = dataclasses.replace(MINE, provider_id=None, products=())
-    table.own(bare)
-    assert table.own(bare) == Owned(bare)
+def test_what_finch_did_not_name_is_left_out(table: ConnectionTable) -> None:
+    """The answer of an older application may hold a token and a connection alone; an earlier answer's word goes."""
+    stored(table, MINE)
+    bare = dataclasses.replace(LATER, products=(), provider_id=None, client_type=None, finch_request_id=None)
+    table.own(bare, now=5_000)
+    found = dataclasses.replace(bare, stored_claim=2_000, leased_until=5_000 + LEASE_MS)
+    assert table.own(bare, now=5_000) == Owned(found)
 
 
 def test_a_table_that_is_not_there_is_said_without_aws_words(aws: None) -> None:
     """AWS's messages may quote what was sent, so only its code goes on."""
     table = DynamoFlowTable(boto3.client("dynamodb"), "no-such-table")
     with pytest.raises(ServiceUnavailableError) as caught:
-        table.claim(FLOW.flow_id, state_hash="secret-hash", code_hash=None, now=1)
+        table.claim(FLOW.flow_id, state_hash="secret-hash", claim_id="c-1", code_hash=None, now=1)
     assert caught.value.fields == {"operation": "UpdateItem", "aws_code": "ResourceNotFoundException"}
     assert "secret-hash" not in str(caught.value)
 
@@ -273,7 +355,7 @@ def test_stream_images_of_flows_are_read_and_of_connections_are_not(dynamodb_tab
     """The relay sees both kinds of rows."""
     client, name = dynamodb_table
     table = DynamoFlowTable(client, name)
-    table.own(MINE)
+    table.own(MINE, now=5_000)
     connection = client.get_item(TableName=name, Key={"id": {"S": "connection#c-1"}})["Item"]
     assert images({"NewImage": connection}) == (None, None)
     assert images({"OldImage": item_of(FLOW), "NewImage": item_of(EVERYTHING)}) == (FLOW, EVERYTHING)

@@ -33,6 +33,14 @@ def test_the_same_version_again_is_one(vault: Vault) -> None:
     assert vault.put(NAME, Secret("one"), version=FIRST, exists=True) == first
 
 
+def test_a_version_is_found_where_it_was_stored_and_nowhere_else(vault: Vault) -> None:
+    """So that the sweeper can tell whether a function that died had stored its token; the token is not read."""
+    assert vault.find(NAME, version=FIRST) is None
+    stored = vault.put(NAME, Secret("one"), version=FIRST, exists=False)
+    assert vault.find(NAME, version=FIRST) == stored
+    assert vault.find(NAME, version=SECOND) is None
+
+
 @pytest.fixture
 def secrets_manager(aws: None) -> Any:
     """A Secrets Manager that can be looked into."""

@@ -11,6 +11,7 @@ from finch_connect.config import Config, read
 from finch_connect.flow import Callback, InProgress, Outcome, callback
 from finch_connect.model import Flow, Grant, LinkRequest
 from finch_connect.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+from finch_connect.publishing import publish
 from finch_connect.secret import Secret
 from finch_connect.start import Browser, Redirect, StartAnswer, start
 from finch_connect.states import flow_id_of, state_of
@@ -33,8 +34,12 @@ ENVIRONMENT = {
     "ALLOWED_RETURN_URLS": "https://app.example.com/hr",
     "LINK_MAX_LIFETIME_SECONDS": "604800",
     "STATE_LIFETIME_SECONDS": "86400",
+    "DEAD_LETTER_QUEUE_URL": "https://sqs.eu-central-1.amazonaws.com/000000000000/dead-letters",
+    "REQUEST_BUDGET_SECONDS": "27",
+    "CALL_TIMEOUT_SECONDS": "3",
     "PUBLIC_URL": "https://connect.team.example.com",
 }
+SWEEP_SECONDS = 200.0
 REDIRECT_URI = "https://connect.team.example.com/callback"
 GRANT = Grant(
     access_token=Secret("token-1"),
@@ -62,6 +67,7 @@ class World:
     finch: fakes.FakeFinch = field(default_factory=lambda: fakes.FakeFinch([GRANT]))
     sessions: fakes.FakeSessions = field(default_factory=fakes.FakeSessions)
     bus: fakes.FakeBus = field(default_factory=fakes.FakeBus)
+    dead_letters: fakes.FakeDeadLetters = field(default_factory=fakes.FakeDeadLetters)
     deadline: fakes.FakeDeadline = field(default_factory=fakes.FakeDeadline)
 
     def request(self, customer: str = "acme", link: str = "link-1", **claims: object) -> LinkRequest:
@@ -73,14 +79,14 @@ class World:
     def start(self, request: LinkRequest, cookie: Secret | None = None) -> StartAnswer:
         """Open a link in a browser that holds `cookie`, or none."""
         browser = Browser(cookie=cookie, form_cookie=None, form_nonce=None, pressed=False)
-        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config, self.deadline)
+        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
 
     def press(
         self, request: LinkRequest, form_cookie: Secret, form_nonce: Secret, cookie: Secret | None = None
     ) -> StartAnswer:
         """Press the confirm page's button."""
         browser = Browser(cookie=cookie, form_cookie=form_cookie, form_nonce=form_nonce, pressed=True)
-        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config, self.deadline)
+        return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
 
     def started(self, customer: str = "acme", link: str = "link-1", **claims: object) -> Redirect:
         """Start a flow that goes through."""
@@ -99,11 +105,16 @@ class World:
 
     def callback(self, came: Callback) -> Outcome | InProgress:
         """Bring a callback."""
-        return callback(came, self.callback_ports, self.config, self.deadline)
+        return callback(came, self.callback_ports, self.config)
 
     def finished(self, redirect: Redirect, **came: str | None) -> Flow:
         """Bring the browser's callback and return the flow it answers with."""
         return self.callback(self.came(redirect, **came)).flow
+
+    def told(self, flow: Flow) -> Flow:
+        """Let the relay tell an outcome, as it does some milliseconds after it was settled."""
+        assert publish([flow], self.relay_ports) == []
+        return flow
 
     def row(self, customer: str = "acme", link: str = "link-1") -> Flow:
         """Return a link's row."""
@@ -111,7 +122,15 @@ class World:
 
     @property
     def connect_ports(self) -> ConnectPorts:
-        return ConnectPorts(self.table, self.keys, self.client_secrets, self.sessions, self.clock, self.random)
+        return ConnectPorts(
+            flows=self.table,
+            keys=self.keys,
+            client_secrets=self.client_secrets,
+            sessions=self.sessions,
+            clock=self.clock,
+            random_bytes=self.random,
+            deadline=self.deadline,
+        )
 
     @property
     def callback_ports(self) -> CallbackPorts:
@@ -124,16 +143,34 @@ class World:
             client_secrets=self.client_secrets,
             finch=self.finch,
             clock=self.clock,
+            random_bytes=self.random,
+            deadline=self.deadline,
             beside=fakes.beside,
         )
 
     @property
     def relay_ports(self) -> RelayPorts:
-        return RelayPorts(self.table, self.bus, self.clock, lambda _change: (None, None))
+        return RelayPorts(
+            flows=self.table,
+            connections=self.table,
+            bus=self.bus,
+            dead_letters=self.dead_letters,
+            clock=self.clock,
+            images=lambda _change: (None, None),
+            deadline=self.deadline,
+        )
 
     @property
     def sweeper_ports(self) -> SweeperPorts:
-        return SweeperPorts(self.table, self.table, self.vault, self.fallback, self.bus, self.clock)
+        return SweeperPorts(
+            flows=self.table,
+            connections=self.table,
+            vault=self.vault,
+            fallback=self.fallback,
+            bus=self.bus,
+            clock=self.clock,
+            deadline=fakes.FakeDeadline(SWEEP_SECONDS),
+        )
 
 
 @pytest.fixture

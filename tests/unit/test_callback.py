@@ -115,7 +115,7 @@ def test_a_malformed_code_is_refused_before_anything_is_spent(world: World, code
 def test_while_one_callback_runs_another_waits(world: World) -> None:
     """A double click: the second sees a page that looks again until the first has settled."""
     redirect = world.started()
-    world.table.claim(redirect.flow_id, state_hash=world.row().state_hash, code_hash=None, now=0)
+    world.table.claim(redirect.flow_id, state_hash=world.row().state_hash, claim_id="c-1", code_hash=None, now=0)
     assert isinstance(world.callback(world.came(redirect)), InProgress)
     assert world.finch.exchanges == []
 
@@ -249,7 +249,7 @@ def test_an_answer_that_does_not_fit_its_request_is_quarantined(
 
 def test_a_reconnect_is_a_new_version_of_the_same_secret(world: World) -> None:
     """Repeated logins give the same connection with another token."""
-    world.finished(world.started())
+    world.told(world.finished(world.started()))
     world.clock.forward(minutes=5)
     world.finch.answers = [dataclasses.replace(GRANT, access_token=Secret("token-2"))]
     flow = world.finished(world.started(link="link-2"))
@@ -271,43 +271,14 @@ def test_another_customers_connection_is_quarantined_and_untouched(world: World)
 def test_an_older_token_never_replaces_a_newer_one(world: World) -> None:
     """Two flows of one customer: the one that was claimed last holds the newest token."""
     early = world.started()
-    world.table.claim(early.flow_id, state_hash=world.row().state_hash, code_hash=None, now=0)
-    world.finished(world.started(link="link-2"))
+    world.table.claim(early.flow_id, state_hash=world.row().state_hash, claim_id="c-1", code_hash=None, now=0)
+    world.told(world.finished(world.started(link="link-2")))
     world.table.release(world.row())
     world.table.flows[early.flow_id] = dataclasses.replace(world.row(), status=Status.STARTED)
     world.clock.forward(hours=-1)
     flow = world.finished(early)
     assert (flow.status, flow.reason) == (Status.CONNECTED, "superseded")
     assert len(world.vault.secrets[SECRET_NAME]) == 1
-
-
-def test_while_the_vault_is_away_the_token_waits_in_the_fallback(world: World) -> None:
-    """The person sees success: the token is safe and the event follows."""
-    world.vault.down = True
-    redirect = world.started()
-    flow = world.finished(redirect)
-    assert flow.status is Status.UNSTORED
-    assert json.loads(world.fallback.kept[redirect.flow_id].reveal())["access_token"] == "token-1"
-
-
-def test_a_mistake_of_ours_after_the_exchange_does_not_lose_the_token(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It waits in the fallback, the error goes on to the log, and the same address then says connected."""
-    redirect = world.started()
-    with monkeypatch.context() as broken:
-        broken.delattr(type(world.vault), "put")
-        with pytest.raises(AttributeError):
-            world.callback(world.came(redirect))
-    assert "token-1" in world.fallback.kept[redirect.flow_id].reveal()
-    assert world.finished(redirect).status is Status.UNSTORED
-
-
-def test_when_the_fallback_fails_too_the_row_says_that_the_token_is_lost(world: World) -> None:
-    """Nothing can be done but to say so, to the person and to an operator."""
-    world.vault.down = world.fallback.down = True
-    flow = world.finished(world.started())
-    assert (flow.status, flow.reason) == (Status.ORPHANED, "token_lost")
 
 
 def test_if_the_sweeper_settled_first_its_outcome_holds(world: World) -> None:

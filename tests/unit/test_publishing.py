@@ -1,19 +1,13 @@
-"""The relay and the sweeper: every outcome told, everything overdue moved on."""
+"""The relay: every outcome told, in order, once an attempt."""
 
 from __future__ import annotations
 
 import dataclasses
 
 from finch_connect.model import Status
-from finch_connect.publishing import publish, sweep, unpublished_outcomes
-from finch_connect.secret import Secret
-from tests.fakes import FakeDeadline
+from finch_connect.publishing import publish, unpublished_outcomes
 from tests.unit.conftest import GRANT, World
-
-
-def swept(world: World) -> dict[str, object]:
-    done = sweep(world.sweeper_ports, world.config, FakeDeadline(200))
-    return {name: number for name, number in dataclasses.asdict(done).items() if number}
+from tests.unit.test_sweeping import swept
 
 
 def test_an_outcome_is_published_once_and_marked(world: World) -> None:
@@ -71,104 +65,30 @@ def test_a_restart_does_not_swallow_an_untold_outcome(world: World) -> None:
     assert list(unpublished_outcomes(told, world.row())) == []
 
 
-def test_a_flow_that_nobody_finished_is_abandoned(world: World) -> None:
-    """A closed tab never calls back: only the deadline tells. Then the link starts anew."""
-    world.started()
-    world.clock.forward(hours=25)
-    assert swept(world) == {"abandoned": 1}
-    assert (world.row().status, world.row().reason) == (Status.ABANDONED, "deadline_passed")
-    world.clock.forward(minutes=3)
-    assert swept(world) == {"published": 1}
+def test_a_bus_that_is_away_takes_nothing(world: World) -> None:
+    """All are named, so that the stream tries them again."""
+    flow = world.finished(world.started())
+    world.bus.down = True
+    assert publish([flow], world.relay_ports) == [flow]
+    assert world.row().published_at is None
 
 
-def test_a_claim_that_nobody_finished_is_orphaned(world: World) -> None:
-    """The function died somewhere after the claim: Finch may hold a connection."""
-    redirect = world.started()
-    now = int(world.clock().timestamp() * 1000)
-    world.table.claim(redirect.flow_id, state_hash=world.row().state_hash, code_hash=None, now=now)
-    assert swept(world) == {}, "it may still be running"
-    world.clock.forward(minutes=3)
-    assert swept(world) == {"orphaned": 1}
-    assert (world.row().status, world.row().reason) == (Status.ORPHANED, "interrupted")
+def test_a_later_outcome_is_not_told_before_an_earlier_one(world: World) -> None:
+    """Denied, then connected by the same link: while the bus refuses the first, the second waits too."""
+    denied = world.finished(world.started(), code=None, error="access_denied")
+    connected = world.finished(world.started())
+    other = world.finished(world.started("globex"))
+    world.bus.refuses = {denied.flow_id}
+    assert publish([denied, connected, other], world.relay_ports) == [denied, connected]
+    world.bus.refuses = set()
+    assert publish([denied, connected], world.relay_ports) == []
+    assert [flow.status for flow in world.bus.published if flow.flow_id == denied.flow_id] == ["denied", "connected"]
 
 
-def test_a_waiting_token_is_moved_into_the_vault(world: World) -> None:
-    """The event follows, and the fallback is empty again."""
-    world.vault.down = True
-    world.finished(world.started())
-    assert world.bus.published == []
-    assert swept(world) == {"stuck": [world.row().flow_id]}
-    world.vault.down = False
-    assert swept(world) == {"placed": 1}
-    assert world.row().status is Status.CONNECTED
-    assert world.row().secret_arn is not None
-    assert world.fallback.kept == {}
-    world.clock.forward(minutes=3)
-    assert swept(world) == {"published": 1}
-
-
-def test_a_move_that_died_half_way_is_finished(world: World) -> None:
-    """The token is stored, the row not yet settled: again is the same."""
-    world.vault.down = True
-    redirect = world.started()
-    world.finished(redirect)
-    world.vault.down = False
-    kept = dict(world.fallback.kept)
-    swept(world)
-    world.fallback.kept = kept
-    world.table.flows[redirect.flow_id] = dataclasses.replace(world.row(), status=Status.UNSTORED, due_at=0)
-    assert swept(world) == {"placed": 1}
-    assert len(world.vault.secrets[f"finch/dev/connections/{GRANT.connection_id}"]) == 1
-    assert world.row().reauthorized is False
-
-
-def test_a_waiting_token_is_not_moved_over_a_newer_one(world: World) -> None:
-    """The customer connected again meanwhile."""
-    world.vault.down = True
-    world.finished(world.started())
-    world.vault.down = False
-    world.clock.forward(minutes=1)
-    world.finished(world.started(link="link-2"))
-    assert swept(world) == {"placed": 1}
-    assert (world.row().status, world.row().reason) == (Status.CONNECTED, "superseded")
-    assert len(world.vault.secrets[f"finch/dev/connections/{GRANT.connection_id}"]) == 1
-
-
-def test_a_waiting_token_that_is_gone_is_said_to_be_lost(world: World) -> None:
-    """Somebody deleted the parameter: an operator has to know."""
-    world.vault.down = True
-    world.finished(world.started())
-    world.vault.down = False
-    world.fallback.kept.clear()
-    swept(world)
-    assert (world.row().status, world.row().reason) == (Status.ORPHANED, "token_lost")
-
-
-def test_one_flow_that_is_stuck_does_not_hold_up_the_others(world: World) -> None:
-    """It is left for the next sweep, and named in the log."""
-    one, two = world.finished(world.started()), world.finished(world.started("globex"))
-    world.bus.refuses = {one.flow_id}
-    world.clock.forward(minutes=3)
-    assert swept(world) == {"published": 1, "stuck": [one.flow_id]}
-    assert [flow.flow_id for flow in world.bus.published] == [two.flow_id]
-
-
-def test_a_mistake_of_ours_is_handed_on_and_holds_up_nobody(world: World) -> None:
-    """The log has it; the other flows move on."""
-    world.vault.down = True
-    broken = world.finished(world.started())
-    world.vault.down = False
-    world.fallback.kept[broken.flow_id] = Secret("not what was kept")
-    world.started("globex")
-    world.clock.forward(hours=25)
-    done = sweep(world.sweeper_ports, world.config, FakeDeadline(200))
-    assert (done.abandoned, done.stuck) == (1, [broken.flow_id])
-    assert [type(error).__name__ for error in done.unexpected] == ["JSONDecodeError"]
-
-
-def test_a_sweep_without_time_left_begins_nothing(world: World) -> None:
-    """The next one goes on."""
-    world.started()
-    world.clock.forward(hours=25)
-    sweep(world.sweeper_ports, world.config, FakeDeadline(5))
-    assert world.row().status is Status.STARTED
+def test_a_connections_lease_ends_when_it_is_told(world: World) -> None:
+    """From then on the next claim of that connection may store at once."""
+    flow = world.finished(world.started())
+    assert world.table.connections[GRANT.connection_id or ""].leased_until is not None
+    publish([flow], world.relay_ports)
+    row = world.table.connections[GRANT.connection_id or ""]
+    assert (row.leased_until, row.stored_claim) == (None, flow.claimed_at)

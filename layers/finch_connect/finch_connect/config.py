@@ -22,12 +22,14 @@ class Config:
     """What the template's parameters say. No secret is in it: those are read from Secrets Manager, by ARN.
 
     Lifetimes are whole seconds. URLs have no trailing slash. `public_url` is None when API Gateway's own address is
-    used. `kms_key_id` is None for the AWS managed key.
+    used. `kms_key_id` is None for the AWS managed key. `request_budget` is the longest that a request's calls may take
+    together, `call_timeout` the longest that one attempt of one AWS call may; both in seconds.
     """
 
     stage: str
     table_name: str
     bus_name: str
+    dead_letter_queue_url: str
     link_key_secret_arn: str
     client_credentials_secret_arn: str
     finch_client_id: str
@@ -41,6 +43,8 @@ class Config:
     allowed_return_urls: tuple[str, ...]
     link_max_lifetime: int
     state_lifetime: int
+    request_budget: float
+    call_timeout: float
     public_url: str | None
     kms_key_id: str | None
 
@@ -71,6 +75,7 @@ def read(environment: Mapping[str, str]) -> Config:
         stage=reader.text("STAGE", _matches(r"[a-z][a-z0-9-]{0,15}")),
         table_name=reader.text("TABLE_NAME"),
         bus_name=reader.text("BUS_NAME"),
+        dead_letter_queue_url=reader.text("DEAD_LETTER_QUEUE_URL"),
         link_key_secret_arn=reader.text("LINK_KEY_SECRET_ARN"),
         client_credentials_secret_arn=reader.text("CLIENT_CREDENTIALS_SECRET_ARN"),
         finch_client_id=reader.text("FINCH_CLIENT_ID"),
@@ -84,6 +89,8 @@ def read(environment: Mapping[str, str]) -> Config:
         allowed_return_urls=tuple(reader.optional("ALLOWED_RETURN_URLS").split()),
         link_max_lifetime=reader.seconds("LINK_MAX_LIFETIME_SECONDS"),
         state_lifetime=reader.seconds("STATE_LIFETIME_SECONDS"),
+        request_budget=reader.duration("REQUEST_BUDGET_SECONDS"),
+        call_timeout=reader.duration("CALL_TIMEOUT_SECONDS"),
         public_url=reader.optional("PUBLIC_URL", _is_base_url) or None,
         kms_key_id=reader.optional("KMS_KEY_ID") or None,
     )
@@ -120,6 +127,10 @@ class _Reader:
     def seconds(self, name: str) -> int:
         text = self.text(name, _matches(r"[1-9]\d{0,8}"))
         return int(text) if text else 0
+
+    def duration(self, name: str) -> float:
+        text = self.text(name, _matches(r"(?!0+(\.0+)?$)\d{1,3}(\.\d{1,3})?"))
+        return float(text) if text else 0.0
 
 
 def _matches(pattern: str) -> Callable[[str], bool]:

@@ -11,7 +11,8 @@ from datetime import datetime
 from typing import Protocol
 
 from finch_connect.config import Config
-from finch_connect.model import Connection, Flow, Grant, NotOwned, Owned, Status
+from finch_connect.errors import ServiceUnavailableError
+from finch_connect.model import Connection, Flow, Grant, Owned, Status, StoredSecret, epoch_ms
 from finch_connect.ports import ConnectionTable, Vault
 from finch_connect.secret import Secret
 
@@ -38,30 +39,74 @@ def place(flow: Flow, grant: Grant, ports: CustodyPorts, config: Config, now: da
     """Check, own and store a granted token; return the flow with its outcome (connected or quarantined).
 
     Repeating it for the same flow and token changes nothing. Raises ServiceUnavailableError when the table or the
-    vault does not answer: the token then has no place yet.
+    vault does not answer, or another claim is storing a token of this connection: this one then has no place yet.
     """
     misfit = find_misfit(flow, grant, config)
     if misfit is not None or grant.connection_id is None or flow.claimed_at is None:
         return _quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
 
-    name = f"{config.secrets_prefix}/connections/{grant.connection_id}"
-    owned = ports.connections.own(
-        Connection(
-            connection_id=grant.connection_id,
-            customer_id=flow.customer_id,
-            flow_id=flow.flow_id,
-            claimed_at=flow.claimed_at,
-            secret_name=name,
-            provider_id=grant.provider_id,
-            products=grant.products or (),
-        )
-    )
-    if isinstance(owned, NotOwned):
-        if owned.holder.customer_id != flow.customer_id:
-            return _quarantine(flow, grant, "owner_mismatch", ports, config, now)
+    name = _connection_name(grant.connection_id, config)
+    owned = ports.connections.own(claim_on(flow, grant.connection_id, grant, name), now=epoch_ms(now))
+    if isinstance(owned, Owned):
+        return _store(flow, grant, owned, name, ports, now)
+    if owned.holder.customer_id != flow.customer_id:
+        return _quarantine(flow, grant, "owner_mismatch", ports, config, now)
+    if (owned.holder.stored_claim or 0) >= flow.claimed_at:
         # A later claim of the same customer has stored a newer token: this one is not stored over it.
         return flow.settled(Status.CONNECTED, at=now, reason="superseded", reauthorized=True, **_identity(grant))
-    return _store(flow, grant, owned, name, ports, now)
+    # Another claim is storing right now, or died at it: which token is the newer one is decided when that is known.
+    raise ServiceUnavailableError("connection_leased", flow_id=flow.flow_id)
+
+
+def claim_on(flow: Flow, connection_id: str, grant: Grant, secret_name: str) -> Connection:
+    """Return the connection's row as this claimed flow would own it."""
+    return Connection(
+        connection_id=connection_id,
+        customer_id=flow.customer_id,
+        flow_id=flow.flow_id,
+        claimed_at=flow.claimed_at or 0,
+        version=flow.state_hash,
+        secret_name=secret_name,
+        provider_id=grant.provider_id,
+        products=grant.products or (),
+        client_type=grant.client_type,
+        finch_request_id=grant.request_id,
+    )
+
+
+def finished(flow: Flow, connection: Connection, stored: StoredSecret, now: datetime) -> Flow:
+    """Return the flow as its own callback would have settled it, had it lived: its token is in the vault."""
+    return flow.settled(
+        Status.CONNECTED,
+        at=now,
+        reauthorized=connection.stored_claim is not None,
+        connection_id=connection.connection_id,
+        provider_id=connection.provider_id,
+        client_type=connection.client_type,
+        granted_products=connection.products or None,
+        finch_request_id=connection.finch_request_id,
+        secret_arn=stored.arn,
+        secret_version_id=stored.version_id,
+    )
+
+
+def quarantined(flow: Flow, ports: CustodyPorts, config: Config, now: datetime) -> Flow | None:
+    """Return the flow as quarantined if this attempt's token was put there, and None if it was not.
+
+    What did not fit is not known any more: the reason says that the callback was interrupted.
+    """
+    stored = ports.vault.find(_quarantine_name(flow, config), version=flow.state_hash)
+    if stored is None:
+        return None
+    where = {"secret_arn": stored.arn, "secret_version_id": stored.version_id}
+    return flow.settled(Status.QUARANTINED, at=now, reason="interrupted", **where)
+
+
+def is_stored(flow: Flow, ports: CustodyPorts, config: Config) -> bool:
+    """Tell whether this attempt's token is in its connection's secret, as far as the row names the connection."""
+    if flow.connection_id is None:
+        return False
+    return ports.vault.find(_connection_name(flow.connection_id, config), version=flow.state_hash) is not None
 
 
 def find_misfit(flow: Flow, grant: Grant, config: Config) -> str | None:  # noqa: PLR0911  # one line a check
@@ -130,7 +175,7 @@ def _store(flow: Flow, grant: Grant, owned: Owned, name: str, ports: CustodyPort
     return flow.settled(
         Status.CONNECTED,
         at=now,
-        reauthorized=owned.before is not None and owned.before.flow_id != flow.flow_id,
+        reauthorized=owned.before is not None and owned.before.stored_claim is not None,
         secret_arn=stored.arn,
         secret_version_id=stored.version_id,
         **_identity(grant),
@@ -139,7 +184,7 @@ def _store(flow: Flow, grant: Grant, owned: Owned, name: str, ports: CustodyPort
 
 def _quarantine(flow: Flow, grant: Grant, reason: str, ports: CustodyPorts, config: Config, now: datetime) -> Flow:
     """Put the token aside for a person to decide. Nothing is disconnected: that could be the attacker's aim."""
-    name = f"{config.secrets_prefix}/quarantine/{flow.flow_id}"
+    name = _quarantine_name(flow, config)
     stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=False)
     return flow.settled(
         Status.QUARANTINED,
@@ -149,6 +194,14 @@ def _quarantine(flow: Flow, grant: Grant, reason: str, ports: CustodyPorts, conf
         secret_version_id=stored.version_id,
         **_identity(grant),
     )
+
+
+def _connection_name(connection_id: str, config: Config) -> str:
+    return f"{config.secrets_prefix}/connections/{connection_id}"
+
+
+def _quarantine_name(flow: Flow, config: Config) -> str:
+    return f"{config.secrets_prefix}/quarantine/{flow.flow_id}"
 
 
 def _identity(grant: Grant) -> dict[str, object]:

@@ -8,12 +8,12 @@ from typing import Any
 
 from finch_connect import http, pages
 from finch_connect.config import Config
+from finch_connect.deadline import seconds_of
 from finch_connect.errors import FinchConnectError, PrefetchError
 from finch_connect.observability import count, log_unexpected, logger
 from finch_connect.ports import Deadline
-from finch_connect.wiring import LambdaDeadline
 
-type Serve = Callable[[http.Request, Deadline], http.Response]
+type Serve = Callable[[http.Request], http.Response]
 type Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
 
@@ -21,8 +21,8 @@ PREFETCH = pages.problem(PrefetchError("prefetch"))
 """A browser that looks ahead gets this and changes nothing."""
 
 
-def endpoint(config: Config, refused: type[FinchConnectError]) -> Callable[[Serve], Handler]:
-    """Make a Lambda handler of a function from request to response.
+def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError]) -> Callable[[Serve], Handler]:
+    """Make a Lambda handler of a function from request to response; `deadline` begins with each request.
 
     An unreadable request is `refused`. Errors become their page or `application/problem+json`; the answer's headers
     are the same for all. Only a refusal's reason is logged, never the request.
@@ -31,11 +31,12 @@ def endpoint(config: Config, refused: type[FinchConnectError]) -> Callable[[Serv
     def decorate(serve: Serve) -> Handler:
         def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
             as_json = False
+            deadline.begin(seconds_of(context, at_most=config.request_budget))
             try:
                 logger.set_correlation_id(event["requestContext"]["requestId"])  # the access log has it too
                 request = http.read(event)
                 as_json = request.wants_json
-                response = PREFETCH if request.is_prefetch else serve(request, LambdaDeadline(context))
+                response = PREFETCH if request.is_prefetch else serve(request)
                 response = http.pruned(response, request)
             except http.BadRequestError as error:
                 response = _problem(refused(str(error)), config, as_json)

@@ -27,9 +27,9 @@ from finch_connect.model import (
     Unclear,
     epoch_ms,
 )
-from finch_connect.ports import CallbackPorts, Deadline, Pending
+from finch_connect.ports import CallbackPorts, Pending
 from finch_connect.secret import Secret
-from finch_connect.states import digest, flow_id_in, state_of
+from finch_connect.states import base64url, digest, flow_id_in, state_of
 
 # Finch documents that denials come back but not how: these are OAuth's and the plain words (RFC 6749 section 4.1.2.1).
 _DENIALS = frozenset({"access_denied", "user_denied", "consent_denied", "denied", "cancelled", "canceled"})
@@ -51,6 +51,14 @@ _NO_CUSTOMER = ""
 
 _MOST_COOKIES_WITHOUT_STATE = 8
 
+CLAIM_ID_BYTES = 16
+
+# What a step keeps of the request's time for those after it: so many AWS calls, each `call_timeout` long.
+_AFTER_THE_CLAIM = 1  # taking the claim back
+_AFTER_THE_EXCHANGE = 4  # own, store or else the fallback, settle
+_AFTER_THE_STORE = 2  # the fallback, settle
+_AFTER_THE_FALLBACK = 1  # settle
+
 
 @dataclass(frozen=True, slots=True)
 class Callback:
@@ -64,11 +72,15 @@ class Callback:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The flow has its outcome: answer with a receipt signed by `key`, and keep the browser's `cookie` briefly."""
+    """The flow has its outcome: answer with a receipt signed by `key`, and keep the browser's `cookie` briefly.
+
+    `fresh`: this very request settled it; else it is told again.
+    """
 
     flow: Flow
     key: LinkKey
     cookie: Secret
+    fresh: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +90,13 @@ class InProgress:
     flow: Flow
 
 
-def callback(came: Callback, ports: CallbackPorts, config: Config, deadline: Deadline) -> Outcome | InProgress:
-    """Finish a flow, once.
+def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | InProgress:
+    """Finish a flow, once. All calls share the request's one deadline; each step keeps time for those after it.
 
     Raises:
         CallbackRefusedError: not a flow of this browser; nothing was spent.
         TryAgainError: nothing was spent and the claim was taken back; the same address works again.
-        ServiceUnavailableError: the table did not answer.
+        ServiceUnavailableError: the table did not answer; what was written before is found by the sweeper.
     """
     # 1. Refuse what this browser did not start.
     bound = _bind(came, ports, config)
@@ -92,25 +104,29 @@ def callback(came: Callback, ports: CallbackPorts, config: Config, deadline: Dea
     # 2. Claim, once. The secrets are fetched beside it; one that is needed and cannot be had takes the claim back.
     client_secret, link_key = ports.beside(ports.client_secrets.read), ports.beside(ports.keys.current)
     code_hash = digest(came.code) if came.code else None
-    now = epoch_ms(ports.clock())
-    claim = ports.flows.claim(bound.flow_id, state_hash=bound.state_hash, code_hash=code_hash, now=now)
-    if isinstance(claim, NotWritten):
-        return _lost_claim(claim.flow, bound, link_key)
-    flow = claim.flow
-    key = _or_release(link_key, flow, ports)
+    claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
+    with ports.deadline.keeping(_AFTER_THE_CLAIM * config.call_timeout):
+        claim = ports.flows.claim(
+            bound.flow_id, state_hash=bound.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
+        )
+        if isinstance(claim, NotWritten):
+            return _lost_claim(claim.flow, bound, link_key)
+        flow = claim.flow
+        key = _or_release(link_key, flow, ports)
 
     # 3. Finch says no, or brings nothing. An error wins over a code.
     if came.error is not None or came.code is None:
         return Outcome(_settle(_ended(came.error, flow, ports), ports), key, bound.cookie)
 
     # 4. Exchange the code. Only if nothing of it left may the claim be taken back.
-    answer = _exchange(came.code, flow, _or_release(client_secret, flow, ports), ports, deadline)
+    with ports.deadline.keeping(_AFTER_THE_EXCHANGE * config.call_timeout):
+        answer = _exchange(came.code, flow, _or_release(client_secret, flow, ports), ports)
     if isinstance(answer, NotSent):
         ports.flows.release(flow)
         raise TryAgainError(answer.reason)
 
     # 5. Check the echo and the owner. 6. Store.
-    outcome = _kept(answer, flow, bound, ports, config, deadline)
+    outcome = _kept(answer, flow, bound, ports, config)
 
     # 7. Settle, answer.
     return Outcome(_settle(outcome, ports), key, bound.cookie)
@@ -172,7 +188,7 @@ def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Pending[LinkKey]
         raise CallbackRefusedError("state_expired", flow_id=bound.flow_id)
     if standing.status is Status.CLAIMED:
         return InProgress(standing)
-    return Outcome(standing, link_key.result(), bound.cookie)
+    return Outcome(standing, link_key.result(), bound.cookie, fresh=False)
 
 
 def _or_release[T](needed: Pending[T], flow: Flow, ports: CallbackPorts) -> T:
@@ -194,8 +210,9 @@ def _ended(error: str | None, flow: Flow, ports: CallbackPorts) -> Flow:
     return flow.settled(Status.FAILED, at=now, reason=error if error in _ERRORS else "unknown_error")
 
 
-def _exchange(code: Secret, flow: Flow, secret: Secret, ports: CallbackPorts, deadline: Deadline) -> Exchange:
+def _exchange(code: Secret, flow: Flow, secret: Secret, ports: CallbackPorts) -> Exchange:
     """Exchange; when the client credentials were rotated meanwhile, read them once more (the code was not used)."""
+    deadline = ports.deadline
     answer = ports.finch.exchange(code=code, redirect_uri=flow.redirect_uri, client_secret=secret, deadline=deadline)
     if not isinstance(answer, Declined) or answer.reason != "invalid_client":
         return answer
@@ -210,35 +227,31 @@ def _exchange(code: Secret, flow: Flow, secret: Secret, ports: CallbackPorts, de
     return Declined(again.reason, answer.request_id) if isinstance(again, NotSent) else again
 
 
-def _kept(
-    answer: Grant | Declined | Unclear,
-    flow: Flow,
-    bound: _Bound,
-    ports: CallbackPorts,
-    config: Config,
-    deadline: Deadline,
-) -> Flow:
+def _kept(answer: Grant | Declined | Unclear, flow: Flow, bound: _Bound, ports: CallbackPorts, config: Config) -> Flow:
     """Return the flow with its outcome: a token is put where it belongs, or into the fallback, never dropped."""
     if isinstance(answer, Declined):
         return flow.settled(Status.FAILED, at=ports.clock(), reason=answer.reason, finch_request_id=answer.request_id)
     if isinstance(answer, Unclear):
         return flow.settled(Status.ORPHANED, at=ports.clock(), reason=answer.reason, finch_request_id=answer.request_id)
-    grant = answer if answer.connection_id else ports.finch.introspect(answer, deadline=deadline)
+    with ports.deadline.keeping(_AFTER_THE_EXCHANGE * config.call_timeout):
+        grant = answer if answer.connection_id else ports.finch.introspect(answer, deadline=ports.deadline)
     if not bound.state_came and grant.customer_id is None:
         grant = dataclasses.replace(grant, customer_id=_NO_CUSTOMER)
     try:
-        return custody.place(flow, grant, ports, config, ports.clock())
+        with ports.deadline.keeping(_AFTER_THE_STORE * config.call_timeout):
+            return custody.place(flow, grant, ports, config, ports.clock())
     except ServiceUnavailableError:
-        return _waiting(flow, grant, ports)
+        return _waiting(flow, grant, ports, config)
     except Exception:  # a mistake of ours: whatever it is, the token must not be lost with it
-        _settle(_waiting(flow, grant, ports), ports)
+        _settle(_waiting(flow, grant, ports, config), ports)
         raise
 
 
-def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts) -> Flow:
+def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> Flow:
     """Keep the token in the fallback until the sweeper can place it. If that fails too, say that it is lost."""
     try:
-        ports.fallback.put(flow.flow_id, custody.document(flow, grant))
+        with ports.deadline.keeping(_AFTER_THE_FALLBACK * config.call_timeout):
+            ports.fallback.put(flow.attempt, custody.document(flow, grant))
     except ServiceUnavailableError:
         return flow.settled(Status.ORPHANED, at=ports.clock(), reason="token_lost", finch_request_id=grant.request_id)
     return flow.settled(

@@ -112,6 +112,7 @@ class Flow:
     nonce: str | None = None
     metadata: Mapping[str, object] | None = None
     claimed_at: int | None = None
+    claim_id: str | None = None
     code_hash: str | None = None
     settled_at: int | None = None
     reason: str | None = None
@@ -131,6 +132,11 @@ class Flow:
         material = f"{self.flow_id}\0{self.state_hash}\0{self.status}"
         return hashlib.sha256(material.encode()).hexdigest()[:32]
 
+    @property
+    def attempt(self) -> str:
+        """Names this attempt of the flow: what an earlier one left behind is never taken for this one's."""
+        return f"{self.flow_id}.{self.state_hash[:16]}"
+
     def settled(self, status: Status, *, at: datetime, **facts: object) -> Flow:
         """Return this flow with its outcome, still to be told: due in two minutes unless that is seen to happen.
 
@@ -146,23 +152,33 @@ PUBLISH_GRACE_MS = 120_000
 """How long the relay has before the sweeper publishes a settled flow itself."""
 
 CLAIM_GRACE_MS = 120_000
-"""How long a claim may run before the sweeper calls it orphaned: well past any function's timeout."""
+"""How long a claim may run before the sweeper looks after it: past any function's timeout and any lease."""
+
+LEASE_MS = 60_000
+"""How long a claim may take to store a connection's token before the sweeper looks whether it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One row `connection#<connection_id>`: who owns it and which claim gave the newest token.
+    """One row `connection#<connection_id>`: who owns it, and the claim that stores or last stored its token.
 
-    `claimed_at` orders tokens: the later claim was exchanged later, so its token is the newer one.
+    `claimed_at` orders tokens: the later claim was exchanged later, so its token is the newer one. `version` is the
+    secret version that this claim stores. While it may be at that, the row is leased (`leased_until`, epoch ms) and no
+    other claim stores; `stored_claim` is the claim of the newest token that is known to be in the vault.
     """
 
     connection_id: str
     customer_id: str
     flow_id: str
     claimed_at: int
+    version: str
     secret_name: str
     provider_id: str | None
     products: tuple[str, ...]
+    client_type: str | None = None
+    finch_request_id: str | None = None
+    stored_claim: int | None = None
+    leased_until: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,14 +197,14 @@ class NotWritten:
 
 @dataclass(frozen=True, slots=True)
 class Owned:
-    """The connection is this customer's and this claim is its newest; `before` is the earlier row, if any."""
+    """The connection is this customer's and leased to this claim; `before` is the earlier row, if any."""
 
     before: Connection | None
 
 
 @dataclass(frozen=True, slots=True)
 class NotOwned:
-    """The connection's row refused: another customer's, or a later claim has been there."""
+    """The connection's row refused: another customer's, a newer token is stored, or another claim is storing one."""
 
     holder: Connection
 

@@ -20,6 +20,12 @@ def count(name: str, number: int = 1) -> None:
     _metrics.flush_metrics()
 
 
+def measure(name: str, milliseconds: float) -> None:
+    """Add a duration to a metric (CamelCase name)."""
+    _metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=milliseconds)
+    _metrics.flush_metrics()
+
+
 def log_unexpected(error: BaseException) -> None:
     """Log an error that nobody foresaw: its class and where it was raised, not its text, which could hold anything."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -43,8 +44,16 @@ Raises KeyError, TypeError or ValueError for a record that is no row of ours.
 class Deadline(Protocol):
     """How long this request may still take: one for all its calls."""
 
+    def begin(self, seconds: float) -> None:
+        """Start a request that has so many seconds."""
+        ...
+
     def remaining(self) -> float:
-        """Return the seconds that are left; 0 or less when there are none."""
+        """Return the seconds that are left, less what is kept; 0 or less when there are none."""
+        ...
+
+    def keeping(self, seconds: float) -> AbstractContextManager[None]:
+        """Within this block that much is kept for what has to follow."""
         ...
 
 
@@ -58,8 +67,13 @@ class FlowTable(Protocol):
         """Put a `started` row if the rule allows it over what is there."""
         ...
 
-    def claim(self, flow_id: str, *, state_hash: str, code_hash: str | None, now: int) -> Written | NotWritten:
-        """Take `started -> claimed`, once: same state, deadline after `now` (epoch ms)."""
+    def claim(
+        self, flow_id: str, *, state_hash: str, claim_id: str, code_hash: str | None, now: int
+    ) -> Written | NotWritten:
+        """Take `started -> claimed`, once: same state, deadline after `now` (epoch ms).
+
+        `claim_id` is this request's own, so that a claim whose answer was lost is known again.
+        """
         ...
 
     def release(self, claimed: Flow) -> Written | NotWritten:
@@ -86,8 +100,19 @@ class FlowTable(Protocol):
 class ConnectionTable(Protocol):
     """Who owns a connection. Raises ServiceUnavailableError when the table does not answer."""
 
-    def own(self, connection: Connection) -> Owned | NotOwned:
-        """Write the owner if there is none, or it is the same customer and this claim is the newest."""
+    def own(self, connection: Connection, *, now: int) -> Owned | NotOwned:
+        """Write the owner and lease the row to this claim (`now`: epoch ms), again or for the first time.
+
+        Only if there is no row, or it is the same customer's, leased to no other claim and without a newer token.
+        """
+        ...
+
+    def end_lease(self, connection_id: str, *, flow_id: str, claimed_at: int, stored: bool) -> None:
+        """Let others store again, if the row still is this claim's; `stored`: its token is in the vault."""
+        ...
+
+    def leases(self, now: int) -> Iterator[Connection]:
+        """Yield the rows whose lease has passed (`now`: epoch ms): what holds them may have died."""
         ...
 
 
@@ -101,19 +126,23 @@ class Vault(Protocol):
         """
         ...
 
-
-class Fallback(Protocol):
-    """Where a token waits while the vault is away. Each method raises ServiceUnavailableError."""
-
-    def put(self, flow_id: str, text: Secret) -> None:
-        """Keep the text under this flow; again is the same."""
+    def find(self, name: str, *, version: str) -> StoredSecret | None:
+        """Return where a version was stored, None if it was not. Raises ServiceUnavailableError."""
         ...
 
-    def get(self, flow_id: str) -> Secret | None:
+
+class Fallback(Protocol):
+    """Where a token waits while the vault is away, by attempt. Each method raises ServiceUnavailableError."""
+
+    def put(self, attempt: str, text: Secret) -> None:
+        """Keep the text under this attempt of a flow; again is the same."""
+        ...
+
+    def get(self, attempt: str) -> Secret | None:
         """Return what is kept, or None."""
         ...
 
-    def delete(self, flow_id: str) -> None:
+    def delete(self, attempt: str) -> None:
         """Forget it; also when it is not there."""
         ...
 
@@ -181,6 +210,23 @@ class Bus(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Something that can never be told, for a person to look at: where it stands in the stream, its key, and why."""
+
+    sequence_number: str
+    key: str
+    reason: str
+
+
+class DeadLetters(Protocol):
+    """Where the relay puts what it can never tell."""
+
+    def put(self, aside: Aside) -> None:
+        """Put it aside. Raises ServiceUnavailableError."""
+        ...
+
+
 class Pending[T](Protocol):
     """A value that is on its way."""
 
@@ -207,6 +253,7 @@ class ConnectPorts:
     sessions: FinchSessions | None
     clock: Clock
     random_bytes: RandomBytes
+    deadline: Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,7 +268,9 @@ class CallbackPorts:
     client_secrets: ClientSecrets
     finch: Finch
     clock: Clock
+    random_bytes: RandomBytes
     beside: Beside
+    deadline: Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,9 +278,12 @@ class RelayPorts:
     """What the relay needs."""
 
     flows: FlowTable
+    connections: ConnectionTable
     bus: Bus
+    dead_letters: DeadLetters
     clock: Clock
     images: StreamImages
+    deadline: Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,3 +296,4 @@ class SweeperPorts:
     fallback: Fallback
     bus: Bus
     clock: Clock
+    deadline: Deadline

@@ -1,35 +1,66 @@
-"""What the relay and the sweeper do: tell each outcome to the bus, and finish what is overdue."""
+"""Tell each outcome to the bus, in each flow's order; a connection whose token is stored is free for the next claim."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 
-from finch_connect import custody
-from finch_connect.config import Config
-from finch_connect.errors import FinchConnectError, ServiceUnavailableError
-from finch_connect.model import SETTLED, Flow, NotWritten, Status, epoch_ms
-from finch_connect.ports import Deadline, RelayPorts, SweeperPorts
-
-SWEEP_RESERVE_SECONDS = 20.0
-"""A sweep begins nothing new when less than this is left."""
+from finch_connect.errors import ServiceUnavailableError
+from finch_connect.model import SETTLED, Flow, Status, epoch_ms
+from finch_connect.ports import RelayPorts, SweeperPorts
 
 
 def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Flow]:
-    """Publish each settled flow and mark its row; return those the bus did not take.
+    """Publish each settled flow's outcome and mark its row; return those the bus did not take.
 
-    A mark that fails is no failure: the sweeper then publishes the same event, with the same `event_id`, once more.
-    Raises ServiceUnavailableError when the bus does not answer: nothing is marked.
+    A later outcome of a flow is not told before an earlier one: behind one that was refused it waits too. A mark that
+    fails is no failure: the sweeper then publishes the same event, with the same `event_id`, once more.
     """
-    refused = ports.bus.publish(flows)
+    refused: list[Flow] = []
+    for batch in _batches(flows):
+        waiting = {flow.flow_id for flow in refused}
+        refused += [flow for flow in batch if flow.flow_id in waiting]
+        refused += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
+    return refused
+
+
+def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Flow]:
+    """Publish at most one outcome of each flow."""
+    for flow in batch:
+        _end_lease(flow, ports)
+    try:
+        refused = ports.bus.publish(batch)
+    except ServiceUnavailableError:
+        return batch
     now = epoch_ms(ports.clock())
-    for flow in flows:
+    for flow in batch:
         if flow not in refused:
             try:
                 ports.flows.mark_published(flow, at=now)
             except ServiceUnavailableError:
                 continue
     return refused
+
+
+def _end_lease(flow: Flow, ports: RelayPorts | SweeperPorts) -> None:
+    """The token is in the vault, so the next claim of its connection may store. What fails here is swept later."""
+    if flow.status is not Status.CONNECTED or flow.connection_id is None or flow.claimed_at is None:
+        return
+    try:
+        ports.connections.end_lease(flow.connection_id, flow_id=flow.flow_id, claimed_at=flow.claimed_at, stored=True)
+    except ServiceUnavailableError:
+        return
+
+
+def _batches(flows: Sequence[Flow]) -> Iterable[Sequence[Flow]]:
+    """Split into runs in which no flow comes twice."""
+    batch: list[Flow] = []
+    for flow in flows:
+        if any(flow.flow_id == other.flow_id for other in batch):
+            yield batch
+            batch = []
+        batch.append(flow)
+    if batch:
+        yield batch
 
 
 def unpublished_outcomes(before: Flow | None, after: Flow | None) -> Iterable[Flow]:
@@ -48,69 +79,3 @@ def unpublished_outcomes(before: Flow | None, after: Flow | None) -> Iterable[Fl
 
 def _tells(flow: Flow) -> bool:
     return flow.status in SETTLED and flow.published_at is None
-
-
-@dataclass(slots=True)
-class Sweep:
-    """What one sweep did, for its log line.
-
-    `stuck` are the ids of flows that it could not move on; `unexpected` is what nobody foresaw, to be logged.
-    """
-
-    abandoned: int = 0
-    orphaned: int = 0
-    placed: int = 0
-    published: int = 0
-    stuck: list[str] = field(default_factory=list)
-    unexpected: list[Exception] = field(default_factory=list)
-
-
-def sweep(ports: SweeperPorts, config: Config, deadline: Deadline) -> Sweep:
-    """Move on everything that is overdue, the most overdue first, while there is time.
-
-    Raises ServiceUnavailableError when the table cannot be read at all.
-    """
-    done = Sweep()
-    for flow in ports.flows.due(epoch_ms(ports.clock())):
-        if deadline.remaining() <= SWEEP_RESERVE_SECONDS:
-            break
-        try:
-            _move_on(flow, done, ports, config)
-        except FinchConnectError:  # one flow that cannot be moved must not hold up the others
-            done.stuck.append(flow.flow_id)
-        except Exception as error:  # noqa: BLE001  # nor must a mistake of ours, which is handed on to be logged
-            done.stuck.append(flow.flow_id)
-            done.unexpected.append(error)
-    return done
-
-
-def _move_on(flow: Flow, done: Sweep, ports: SweeperPorts, config: Config) -> None:
-    now = ports.clock()
-    if flow.status is Status.STARTED:
-        outcome = flow.settled(Status.ABANDONED, at=now, reason="deadline_passed")
-        done.abandoned += _settled(outcome, Status.STARTED, ports)
-    elif flow.status is Status.CLAIMED:
-        outcome = flow.settled(Status.ORPHANED, at=now, reason="interrupted")
-        done.orphaned += _settled(outcome, Status.CLAIMED, ports)
-    elif flow.status is Status.UNSTORED:
-        _place_waiting(flow, done, ports, config)
-    elif publish([flow], ports):
-        done.stuck.append(flow.flow_id)
-    else:
-        done.published += 1
-
-
-def _place_waiting(flow: Flow, done: Sweep, ports: SweeperPorts, config: Config) -> None:
-    """Move a token from the fallback to where it belongs. Repeatable at every step: the fallback goes last."""
-    text, now = ports.fallback.get(flow.flow_id), ports.clock()
-    if text is None:
-        outcome = flow.settled(Status.ORPHANED, at=now, reason="token_lost")
-    else:
-        outcome = custody.place(flow, custody.grant_in(text), ports, config, now)
-    done.placed += _settled(outcome, Status.UNSTORED, ports)
-    ports.fallback.delete(flow.flow_id)
-
-
-def _settled(outcome: Flow, was: Status, ports: SweeperPorts) -> int:
-    """Write an outcome and count it; a flow that moved on by itself meanwhile is left alone."""
-    return 0 if isinstance(ports.flows.settle(outcome, was=was), NotWritten) else 1

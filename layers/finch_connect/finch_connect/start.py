@@ -24,7 +24,7 @@ from finch_connect.model import (
     Written,
     epoch_ms,
 )
-from finch_connect.ports import ConnectPorts, Deadline, FinchSessions
+from finch_connect.ports import ConnectPorts, FinchSessions
 from finch_connect.secret import Secret
 from finch_connect.states import COOKIE_BYTES, digest, flow_id_of, form_nonce_of, is_cookie, new_cookie, state_of
 
@@ -84,7 +84,7 @@ StartAnswer = Redirect | NotOpened | Confirm | Standing
 
 
 def start(
-    request: LinkRequest, browser: Browser, redirect_uri: str, ports: ConnectPorts, config: Config, deadline: Deadline
+    request: LinkRequest, browser: Browser, redirect_uri: str, ports: ConnectPorts, config: Config
 ) -> StartAnswer:
     """Start, resume or take over the link's flow, or say why not.
 
@@ -102,13 +102,13 @@ def start(
     if browser.cookie is not None:  # the same browser again: the same cookie, the same state
         resumed = _write(request, browser.cookie, StartRule.RESUME, redirect_uri, now, ports, config)
         if isinstance(resumed, Written):
-            return _go(request, resumed.flow, browser.cookie, ports, config, deadline)
+            return _go(request, resumed.flow, browser.cookie, ports, config)
 
     cookie = new_cookie(ports.random_bytes(COOKIE_BYTES))  # a new attempt: never an earlier attempt's cookie
     rule = StartRule.TAKE_OVER if browser.pressed else StartRule.NEW_ATTEMPT
     written = _write(request, cookie, rule, redirect_uri, now, ports, config)
     if isinstance(written, Written):
-        return _go(request, written.flow, cookie, ports, config, deadline)
+        return _go(request, written.flow, cookie, ports, config)
     if written.flow is None or written.flow.status is Status.STARTED:  # open in another browser: its owner decides
         return _confirm(request, browser, flow_id, ports)
     return Standing(written.flow.status)
@@ -165,15 +165,13 @@ def _write(
     return ports.flows.start(flow, rule)
 
 
-def _go(
-    request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, config: Config, deadline: Deadline
-) -> Redirect | NotOpened:
+def _go(request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, config: Config) -> Redirect | NotOpened:
     state = state_of(cookie, flow.flow_id)
     max_age = max(1, (flow.deadline - flow.started_at) // 1000)
     if flow.mode is ConnectMode.STATIC or ports.sessions is None:
         return Redirect(authorize_url(request, flow, state, config), flow.flow_id, cookie, max_age)
     try:
-        location = _session_url(request, flow, state, ports, ports.sessions, config, deadline)
+        location = _session_url(request, flow, state, ports, ports.sessions, config)
     except TryAgainError as error:
         return NotOpened(error, flow.flow_id, cookie, max_age)
     return Redirect(location, flow.flow_id, cookie, max_age)
@@ -203,10 +201,9 @@ def _session_url(
     ports: ConnectPorts,
     sessions: FinchSessions,
     config: Config,
-    deadline: Deadline,
 ) -> str:
     """Open a Connect session, or a re-authentication when there is a connection already, and add the state."""
-    minutes = max(1, (flow.deadline - flow.started_at) // 60_000)
+    minutes, deadline = max(1, (flow.deadline - flow.started_at) // 60_000), ports.deadline
     secret, uri = ports.client_secrets.read(), flow.redirect_uri
     opened: SessionOpened | AlreadyConnected
     if request.connection_id is not None:

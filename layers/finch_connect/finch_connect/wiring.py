@@ -16,12 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 from finch_connect.adapters import aws
 from finch_connect.adapters.bus import EventBridgeBus
+from finch_connect.adapters.dead_letters import DeadLetterQueue
 from finch_connect.adapters.fallback import ParameterFallback
 from finch_connect.adapters.items import images
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.config import Config
+from finch_connect.deadline import RequestDeadline
 from finch_connect.model import ConnectMode
 from finch_connect.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
 
@@ -29,20 +31,10 @@ if TYPE_CHECKING:
     from finch_connect.adapters.finch import FinchApi
 
 
-class LambdaDeadline:
-    """Implements `ports.Deadline` on a Lambda context: what is left of the function's timeout."""
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def remaining(self) -> float:
-        """See `ports.Deadline.remaining`."""
-        return float(self._context.get_remaining_time_in_millis()) / 1000
-
-
 def connect_ports(config: Config) -> ConnectPorts:
     """Wire `GET /connect`."""
-    client = aws.clients()
+    deadline = RequestDeadline(time.monotonic)
+    client = aws.clients(deadline, config.call_timeout)
     secrets_manager = client("secretsmanager")
     return ConnectPorts(
         flows=DynamoFlowTable(client("dynamodb"), config.table_name),
@@ -51,12 +43,14 @@ def connect_ports(config: Config) -> ConnectPorts:
         sessions=_finch(config) if config.connect_mode is ConnectMode.SESSION else None,
         clock=_now,
         random_bytes=secrets.token_bytes,
+        deadline=deadline,
     )
 
 
 def callback_ports(config: Config) -> CallbackPorts:
     """Wire `GET /callback`."""
-    client = aws.clients()
+    deadline = RequestDeadline(time.monotonic)
+    client = aws.clients(deadline, config.call_timeout)
     secrets_manager = client("secretsmanager")
     table = DynamoFlowTable(client("dynamodb"), config.table_name)
     return CallbackPorts(
@@ -68,24 +62,32 @@ def callback_ports(config: Config) -> CallbackPorts:
         client_secrets=_client_secrets(secrets_manager, config),
         finch=_finch(config),
         clock=_now,
+        random_bytes=secrets.token_bytes,
+        deadline=deadline,
         beside=ThreadPoolExecutor(max_workers=2, thread_name_prefix="beside").submit,
     )
 
 
 def relay_ports(config: Config) -> RelayPorts:
     """Wire the relay."""
-    client = aws.clients()
+    deadline = RequestDeadline(time.monotonic)
+    client = aws.clients(deadline, config.call_timeout)
+    table = DynamoFlowTable(client("dynamodb"), config.table_name)
     return RelayPorts(
-        flows=DynamoFlowTable(client("dynamodb"), config.table_name),
+        flows=table,
+        connections=table,
         bus=EventBridgeBus(client("events"), config.bus_name),
+        dead_letters=DeadLetterQueue(lambda: client("sqs"), config.dead_letter_queue_url),
         clock=_now,
         images=images,
+        deadline=deadline,
     )
 
 
 def sweeper_ports(config: Config) -> SweeperPorts:
     """Wire the sweeper."""
-    client = aws.clients()
+    deadline = RequestDeadline(time.monotonic)
+    client = aws.clients(deadline, config.call_timeout)
     table = DynamoFlowTable(client("dynamodb"), config.table_name)
     return SweeperPorts(
         flows=table,
@@ -94,6 +96,7 @@ def sweeper_ports(config: Config) -> SweeperPorts:
         fallback=_fallback(client, config),
         bus=EventBridgeBus(client("events"), config.bus_name),
         clock=_now,
+        deadline=deadline,
     )
 
 

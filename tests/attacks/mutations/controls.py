@@ -29,15 +29,15 @@ MUTATIONS = [
     Mutation(
         "claim: only a started flow",
         _LAYER + "adapters/table.py",
-        'condition="#status = :was AND state_hash = :state_hash AND deadline > :now"',
-        'condition="(#status = :was OR due_at > :now) AND state_hash = :state_hash AND deadline > :now"',
+        "((#status = :was AND deadline > :now) OR",
+        "(((#status = :was OR due_at > :now) AND deadline > :now) OR",
         (4, 5, 9),
     ),
     Mutation(
         "claim: only with the attempt's state",
         _LAYER + "adapters/table.py",
-        'condition="#status = :was AND state_hash = :state_hash AND deadline > :now"',
-        'condition="#status = :was AND (state_hash = :state_hash OR deadline > :now)"',
+        '"state_hash = :state_hash AND "',
+        '"(state_hash = :state_hash OR deadline > :now) AND "',
         (3, 9),
     ),
     Mutation(
@@ -50,7 +50,7 @@ MUTATIONS = [
     Mutation(
         "start: not over another browser's flow",
         _LAYER + "adapters/table.py",
-        "    StartRule.NEW_ATTEMPT: _NEW,",
+        '    StartRule.NEW_ATTEMPT: f"{_NEW} OR ({_SAME})",',
         '    StartRule.NEW_ATTEMPT: f"{_NEW} OR #status = :started",',
         (9, 11),
     ),
@@ -64,15 +64,22 @@ MUTATIONS = [
     Mutation(
         "own: only the same customer",
         _LAYER + "adapters/table.py",
-        "(customer_id = :customer_id AND (claimed_at",
-        "((customer_id = :customer_id OR customer_id <> :customer_id) AND (claimed_at",
+        "OR (customer_id = :customer_id AND ",
+        "OR ((customer_id = :customer_id OR customer_id <> :customer_id) AND ",
         (9, 18),
     ),
     Mutation(
         "own: never an older token",
         _LAYER + "adapters/table.py",
-        "claimed_at < :claimed_at OR flow_id",
-        "claimed_at <> :claimed_at OR flow_id",
+        "stored_claim < :claimed_at",
+        "stored_claim <> :claimed_at",
+        (9,),
+    ),
+    Mutation(
+        "own: one claim at a time",
+        _LAYER + "adapters/table.py",
+        "(attribute_not_exists(due_at) AND ",
+        "((attribute_not_exists(due_at) OR due_at > :claimed_at) AND ",
         (9,),
     ),
     Mutation(

@@ -1,4 +1,4 @@
-"""Where a token waits while the vault is away: an encrypted parameter in SSM Parameter Store, one per flow."""
+"""Where a token waits while the vault is away: an encrypted parameter in SSM Parameter Store, one per attempt."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class ParameterFallback:
     def _client(self) -> Any:
         return self._make_client()
 
-    def put(self, flow_id: str, text: Secret) -> None:
+    def put(self, attempt: str, text: Secret) -> None:
         """See `ports.Fallback.put`."""
         with translated("PutParameter"):
             self._client.put_parameter(
-                Name=self._name(flow_id),
+                Name=self._name(attempt),
                 Value=text.reveal(),
                 Type="SecureString",
                 Overwrite=True,
@@ -36,25 +36,25 @@ class ParameterFallback:
                 **self._key,
             )
 
-    def get(self, flow_id: str) -> Secret | None:
+    def get(self, attempt: str) -> Secret | None:
         """See `ports.Fallback.get`."""
         with translated("GetParameter"):
             try:
-                answer = self._client.get_parameter(Name=self._name(flow_id), WithDecryption=True)
+                answer = self._client.get_parameter(Name=self._name(attempt), WithDecryption=True)
             except ClientError as error:
                 if code_of(error) == "ParameterNotFound":
                     return None
                 raise
-        return Secret(answer["Parameter"]["Value"])
+            return Secret(answer["Parameter"]["Value"])
 
-    def delete(self, flow_id: str) -> None:
+    def delete(self, attempt: str) -> None:
         """See `ports.Fallback.delete`."""
         with translated("DeleteParameter"):
             try:
-                self._client.delete_parameter(Name=self._name(flow_id))
+                self._client.delete_parameter(Name=self._name(attempt))
             except ClientError as error:
                 if code_of(error) != "ParameterNotFound":
                     raise
 
-    def _name(self, flow_id: str) -> str:
-        return f"{self._prefix}/{flow_id}"
+    def _name(self, attempt: str) -> str:
+        return f"{self._prefix}/{attempt}"

@@ -15,12 +15,17 @@ from finch_connect.model import Connection, ConnectMode, Flow, Status
 FLOW_KEY = "flow#"
 CONNECTION_KEY = "connection#"
 DUE_PARTITION = "flow"
+LEASE_PARTITION = "connection"
+"""Values of `due` in the sparse index: flows with something left to do, and connections that are leased."""
 
 type Item = Mapping[str, Mapping[str, Any]]
 """An item in DynamoDB's JSON: attribute name to typed value."""
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Flow)}
-_NUMBERS = frozenset({"started_at", "deadline", "expires", "due_at", "claimed_at", "settled_at", "published_at"})
+_NUMBERS = frozenset(
+    {"stored_claim", "started_at", "deadline", "expires", "due_at", "claimed_at", "settled_at", "published_at"}
+)
+_CONNECTION_FIELDS = {field.name for field in dataclasses.fields(Connection)} - {"connection_id", "leased_until"}
 _LISTS = frozenset({"products", "granted_products"})
 
 
@@ -76,16 +81,19 @@ def images(change: Mapping[str, Any]) -> tuple[Flow | None, Flow | None]:
 
 
 def connection_of(item: Item) -> Connection:
-    """Return the connection in an item. Raises KeyError or ValueError for an item that is none."""
+    """Return the connection in an item. Raises KeyError or TypeError for an item that is none."""
+    found = {name: _content(name, item[name]) for name in _CONNECTION_FIELDS & item.keys()}
+    leased = {"leased_until": _content("due_at", item["due_at"])} if "due_at" in item else {}
     return Connection(
-        connection_id=item["id"]["S"].removeprefix(CONNECTION_KEY),
-        customer_id=item["customer_id"]["S"],
-        flow_id=item["flow_id"]["S"],
-        claimed_at=int(item["claimed_at"]["N"]),
-        secret_name=item["secret_name"]["S"],
-        provider_id=item["provider_id"]["S"] if "provider_id" in item else None,
-        products=tuple(product["S"] for product in item["products"]["L"]),
+        connection_id=item["id"]["S"].removeprefix(CONNECTION_KEY), **{"provider_id": None, **found, **leased}
     )
+
+
+def lease_of(connection: Connection, *, until: int) -> dict[str, Mapping[str, Any]]:
+    """Return the attributes of a connection's row that is leased to its claim (`until`: epoch ms)."""
+    contents = {name: getattr(connection, name) for name in _CONNECTION_FIELDS - {"stored_claim"}}
+    item = {name: value(name, content) for name, content in contents.items() if content is not None}
+    return {**item, "status": {"S": "active"}, "due": {"S": LEASE_PARTITION}, "due_at": value("due_at", until)}
 
 
 def _flow_or_none(item: Item | None) -> Flow | None:

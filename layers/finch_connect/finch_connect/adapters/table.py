@@ -1,12 +1,14 @@
 """The flow table in DynamoDB: each write carries the condition that makes it safe.
 
-A put replaces and an update creates, so it is these conditions that hold the rules of the transitions.
+A put replaces and an update creates, so it is these conditions that hold the rules of the transitions. A write whose
+answer was lost is sent again by botocore: each condition also holds over what this very write has left.
 `ReturnValuesOnConditionCheckFailure` brings the row that stood against a write without another read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,16 +16,19 @@ from botocore.exceptions import ClientError
 from finch_connect.adapters.aws import code_of, translated
 from finch_connect.adapters.items import (
     DUE_PARTITION,
+    LEASE_PARTITION,
     Item,
     connection_key,
     connection_of,
     flow_key,
     flow_of,
     item_of,
+    lease_of,
     value,
 )
 from finch_connect.model import (
     CLAIM_GRACE_MS,
+    LEASE_MS,
     RESTARTABLE,
     Connection,
     Flow,
@@ -39,12 +44,16 @@ DUE_INDEX = "due"
 
 _NAMES = {"#status": "status"}  # a reserved word
 _STATUSES: Mapping[str, Mapping[str, str]] = {f":{status}": {"S": str(status)} for status in Status}
+_SAME = "#status = :started AND state_hash = :state_hash"
 _NEW = "attribute_not_exists(id) OR #status IN (" + ", ".join(sorted(f":{status}" for status in RESTARTABLE)) + ")"
 _START_CONDITIONS = {
-    StartRule.NEW_ATTEMPT: _NEW,
-    StartRule.RESUME: "#status = :started AND state_hash = :state_hash",
+    StartRule.NEW_ATTEMPT: f"{_NEW} OR ({_SAME})",
+    StartRule.RESUME: _SAME,
     StartRule.TAKE_OVER: f"{_NEW} OR #status = :started",
 }
+_MAY_BE_UNKNOWN = ("provider_id", "client_type", "finch_request_id")
+"""What Finch may leave out of an answer: then an earlier answer's word does not stay in a connection's row."""
+
 _OUTCOME_FIELDS = (
     "status",
     "settled_at",
@@ -72,7 +81,7 @@ class DynamoFlowTable:
         """See `ports.FlowTable.start`."""
         condition = _START_CONDITIONS[rule]
         values = {name: typed for name, typed in _STATUSES.items() if _mentions(condition, name)}
-        if rule is StartRule.RESUME:
+        if _mentions(condition, ":state_hash"):
             values |= {":state_hash": {"S": flow.state_hash}}
         return self._write(
             self._client.put_item,
@@ -83,15 +92,25 @@ class DynamoFlowTable:
             ExpressionAttributeValues=values,
         )
 
-    def claim(self, flow_id: str, *, state_hash: str, code_hash: str | None, now: int) -> Written | NotWritten:
+    def claim(
+        self, flow_id: str, *, state_hash: str, claim_id: str, code_hash: str | None, now: int
+    ) -> Written | NotWritten:
         """See `ports.FlowTable.claim`."""
-        changes = {"status": Status.CLAIMED, "claimed_at": now, "due_at": now + CLAIM_GRACE_MS}
+        changes = {
+            "status": Status.CLAIMED,
+            "claimed_at": now,
+            "claim_id": claim_id,
+            "due_at": now + CLAIM_GRACE_MS,
+        }
         if code_hash is not None:
             changes["code_hash"] = code_hash
         return self._update(
             flow_id,
             changes,
-            condition="#status = :was AND state_hash = :state_hash AND deadline > :now",
+            condition=(
+                "state_hash = :state_hash AND "
+                "((#status = :was AND deadline > :now) OR (#status = :set_status AND claim_id = :set_claim_id))"
+            ),
             values={
                 ":was": value("status", Status.STARTED),
                 ":state_hash": value("state_hash", state_hash),
@@ -104,7 +123,7 @@ class DynamoFlowTable:
         return self._update(
             claimed.flow_id,
             {"status": Status.STARTED, "due_at": claimed.deadline},
-            remove=("claimed_at", "code_hash"),
+            remove=("claimed_at", "claim_id", "code_hash"),
             **_unchanged(claimed, Status.CLAIMED),
         )
 
@@ -142,41 +161,23 @@ class DynamoFlowTable:
 
     def due(self, now: int) -> Iterator[Flow]:
         """See `ports.FlowTable.due`."""
-        query = {
-            "TableName": self._table,
-            "IndexName": DUE_INDEX,
-            "KeyConditionExpression": "due = :due AND due_at <= :now",
-            "ExpressionAttributeValues": {":due": {"S": DUE_PARTITION}, ":now": value("due_at", now)},
-        }
-        while True:
-            with translated("Query"):
-                page = self._client.query(**query)
-            yield from map(flow_of, page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return
-            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+        return map(flow_of, self._overdue(DUE_PARTITION, now))
 
-    def own(self, connection: Connection) -> Owned | NotOwned:
+    def own(self, connection: Connection, *, now: int) -> Owned | NotOwned:
         """See `ports.ConnectionTable.own`."""
-        changes = {
-            "customer_id": connection.customer_id,
-            "flow_id": connection.flow_id,
-            "claimed_at": connection.claimed_at,
-            "secret_name": connection.secret_name,
-            "provider_id": connection.provider_id,
-            "products": connection.products,
-            "status": "active",
-        }
-        values = {f":{name}": value(name, content) for name, content in changes.items() if content is not None}
+        item = lease_of(connection, until=now + LEASE_MS)
+        values = {f":{name}": typed for name, typed in item.items()}
+        gone = [name for name in _MAY_BE_UNKNOWN if name not in item]
         try:
             with translated("UpdateItem"):
                 before = self._conditional(
                     self._client.update_item,
                     Key=connection_key(connection.connection_id),
-                    UpdateExpression="SET " + ", ".join(f"{_name(name[1:])} = {name}" for name in values),
+                    UpdateExpression=_set(values) + _remove(gone),
                     ConditionExpression=(
-                        "attribute_not_exists(id) OR "
-                        "(customer_id = :customer_id AND (claimed_at < :claimed_at OR flow_id = :flow_id))"
+                        "attribute_not_exists(id) OR (customer_id = :customer_id AND "
+                        "((flow_id = :flow_id AND claimed_at <= :claimed_at) OR (attribute_not_exists(due_at) AND "
+                        "(attribute_not_exists(stored_claim) OR stored_claim < :claimed_at))))"
                     ),
                     ExpressionAttributeNames=_NAMES,
                     ExpressionAttributeValues=values,
@@ -185,6 +186,39 @@ class DynamoFlowTable:
         except _ConditionFailedError as failed:
             return NotOwned(connection_of(failed.item))
         return Owned(connection_of(before) if before else None)
+
+    def end_lease(self, connection_id: str, *, flow_id: str, claimed_at: int, stored: bool) -> None:
+        """See `ports.ConnectionTable.end_lease`."""
+        claim = value("claimed_at", claimed_at)
+        with translated("UpdateItem"), suppress(_ConditionFailedError):
+            self._conditional(
+                self._client.update_item,
+                Key=connection_key(connection_id),
+                UpdateExpression=("SET stored_claim = :claimed_at " if stored else "") + "REMOVE due, due_at",
+                ConditionExpression="flow_id = :flow_id AND claimed_at = :claimed_at",
+                ExpressionAttributeValues={":flow_id": {"S": flow_id}, ":claimed_at": claim},
+            )
+
+    def leases(self, now: int) -> Iterator[Connection]:
+        """See `ports.ConnectionTable.leases`."""
+        return map(connection_of, self._overdue(LEASE_PARTITION, now))
+
+    def _overdue(self, partition: str, now: int) -> Iterator[Item]:
+        """Yield what is overdue in one partition of the sparse index, the most overdue first, page by page."""
+        query = {
+            "TableName": self._table,
+            "IndexName": DUE_INDEX,
+            "KeyConditionExpression": "due = :due AND due_at <= :now",
+            "ExpressionAttributeValues": {":due": {"S": partition}, ":now": value("due_at", now)},
+        }
+        while True:
+            with translated("Query"):
+                page = self._client.query(**query)
+                items = page["Items"]
+            yield from items
+            if "LastEvaluatedKey" not in page:
+                return
+            query["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
     def _update(
         self,
@@ -196,16 +230,14 @@ class DynamoFlowTable:
         remove: tuple[str, ...] = (),
     ) -> Written | NotWritten:
         """Change one flow's row under a condition, and return it as it then is."""
-        sets = ", ".join(f"{_name(name)} = :set_{name}" for name in changes)
-        removes = f" REMOVE {', '.join(remove)}" if remove else ""
         written = {f":set_{name}": value(name, content) for name, content in changes.items()}
         return self._write(
             self._client.update_item,
             None,
             Key=flow_key(flow_id),
-            UpdateExpression=f"SET {sets}{removes}",
+            UpdateExpression=_set(written) + _remove(remove),
             ConditionExpression=condition,
-            ExpressionAttributeNames=_NAMES if "#status" in sets + condition else {},
+            ExpressionAttributeNames=_NAMES,
             ExpressionAttributeValues={**values, **written},
             ReturnValues="ALL_NEW",
         )
@@ -215,9 +247,10 @@ class DynamoFlowTable:
         try:
             with translated(name):
                 answer = self._conditional(operation, **arguments)
+                item = item_of(flow) if flow else answer["Attributes"]
         except _ConditionFailedError as failed:
             return NotWritten(flow_of(failed.item) if failed.item else None)
-        return Written(flow or flow_of(answer["Attributes"]))
+        return Written(flow or flow_of(item))
 
     def _conditional(self, operation: Callable[..., Any], **arguments: Any) -> Any:
         """Run a conditional write; a failed condition becomes an exception that carries the row it met."""
@@ -252,8 +285,14 @@ def _unchanged(flow: Flow, was: Status) -> dict[str, Any]:
     return {"condition": f"{condition} AND claimed_at = :claimed_at", "values": values}
 
 
-def _name(attribute: str) -> str:
-    return f"#{attribute}" if f"#{attribute}" in _NAMES else attribute
+def _set(values: Mapping[str, Any]) -> str:
+    """Return the expression that sets each attribute to the value of its name (`:status` or `:set_status`)."""
+    pairs = [(name.removeprefix(":").removeprefix("set_"), name) for name in values]
+    return "SET " + ", ".join(f"{f'#{name}' if f'#{name}' in _NAMES else name} = {value}" for name, value in pairs)
+
+
+def _remove(names: Sequence[str]) -> str:
+    return f" REMOVE {', '.join(names)}" if names else ""
 
 
 def _mentions(condition: str, name: str) -> bool:

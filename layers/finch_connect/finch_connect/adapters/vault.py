@@ -1,4 +1,4 @@
-"""The vault: one secret per connection in AWS Secrets Manager. Writes only; nothing here reads a token."""
+"""The vault: one secret per connection in AWS Secrets Manager. Nothing here reads a token."""
 
 from __future__ import annotations
 
@@ -30,6 +30,19 @@ class SecretsManagerVault:
             return (
                 first(name, text, version) or second(name, text, version) or self._restore_and_put(name, text, version)
             )
+
+    def find(self, name: str, *, version: str) -> StoredSecret | None:
+        """See `ports.Vault.find`. Only what AWS says of a secret is read, never the secret."""
+        with translated("DescribeSecret"):
+            try:
+                answer = self._client.describe_secret(SecretId=name)
+            except ClientError as error:
+                if code_of(error) == "ResourceNotFoundException":
+                    return None
+                raise
+            if "DeletedDate" in answer or version not in answer["VersionIdsToStages"]:
+                return None
+            return StoredSecret(arn=answer["ARN"], version_id=version)
 
     def _create(self, name: str, text: Secret, version: str) -> StoredSecret | None:
         """Create the secret; None when there is one, or one whose deletion is pending."""

@@ -1,0 +1,42 @@
+"""The one deadline of a request: all its calls share it, whichever service they go to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+ANSWER_SECONDS = 1.0
+"""Kept of a function's timeout for what follows the last call: the answer itself, and the log."""
+
+
+def seconds_of(context: Any, at_most: float = math.inf) -> float:
+    """Return how long this invocation may take for its calls: what Lambda leaves it, within a budget of ours."""
+    return min(at_most, float(context.get_remaining_time_in_millis()) / 1000 - ANSWER_SECONDS)
+
+
+class RequestDeadline:
+    """Implements `ports.Deadline`. One a container, begun anew with each request: Lambda runs one at a time."""
+
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
+        self._ends = math.inf
+        self._kept = 0.0
+
+    def begin(self, seconds: float) -> None:
+        """See `ports.Deadline.begin`."""
+        self._ends, self._kept = self._monotonic() + seconds, 0.0
+
+    def remaining(self) -> float:
+        """See `ports.Deadline.remaining`."""
+        return self._ends - self._monotonic() - self._kept
+
+    @contextmanager
+    def keeping(self, seconds: float) -> Iterator[None]:
+        """See `ports.Deadline.keeping`."""
+        self._kept += seconds
+        try:
+            yield
+        finally:
+            self._kept -= seconds

@@ -1,0 +1,99 @@
+"""What the callback does with a token: stored in order, waiting in the fallback, never dropped; and the time for it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable
+
+import pytest
+
+from finch_connect.flow import Outcome
+from finch_connect.model import Status
+from finch_connect.secret import Secret
+from finch_connect.sweeping import sweep
+from tests.unit.conftest import GRANT, World
+
+SECRET_NAME = f"finch/dev/connections/{GRANT.connection_id}"
+
+
+def test_while_the_vault_is_away_the_token_waits_in_the_fallback(world: World) -> None:
+    """The person sees success: the token is safe and the event follows."""
+    world.vault.down = True
+    redirect = world.started()
+    flow = world.finished(redirect)
+    assert flow.status is Status.UNSTORED
+    assert json.loads(world.fallback.kept[world.row().attempt].reveal())["access_token"] == "token-1"
+
+
+def test_a_mistake_of_ours_after_the_exchange_does_not_lose_the_token(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits in the fallback, the error goes on to the log, and the same address then says connected."""
+    redirect = world.started()
+    with monkeypatch.context() as broken:
+        broken.delattr(type(world.vault), "put")
+        with pytest.raises(AttributeError):
+            world.callback(world.came(redirect))
+    assert "token-1" in world.fallback.kept[world.row().attempt].reveal()
+    assert world.finished(redirect).status is Status.UNSTORED
+
+
+def test_when_the_fallback_fails_too_the_row_says_that_the_token_is_lost(world: World) -> None:
+    """Nothing can be done but to say so, to the person and to an operator."""
+    world.vault.down = world.fallback.down = True
+    flow = world.finished(world.started())
+    assert (flow.status, flow.reason) == (Status.ORPHANED, "token_lost")
+
+
+def test_while_another_claim_stores_a_token_waits(world: World) -> None:
+    """Two logins of one customer at once: whichever store comes last, the vault ends with the newer token."""
+    first = world.finished(world.started())
+    world.clock.forward(seconds=1)
+    world.finch.answers = [dataclasses.replace(GRANT, access_token=Secret("token-2"))]
+    second = world.finished(world.started(link="link-2"))
+    assert second.status is Status.UNSTORED
+    assert list(world.vault.secrets[SECRET_NAME]) == [first.state_hash]
+    world.told(first)
+    sweep(world.sweeper_ports, world.config)
+    row = world.row(link="link-2")
+    assert (row.status, row.reauthorized) == (Status.CONNECTED, True)
+    assert list(world.vault.secrets[SECRET_NAME]) == [first.state_hash, second.state_hash]
+
+
+def test_each_step_keeps_time_for_those_after_it(world: World) -> None:
+    """A slow Finch must not use up what storing the token needs, nor a slow vault what the fallback needs."""
+    left: dict[str, float] = {}
+
+    def noting[**P, T](name: str, step: Callable[P, T]) -> Callable[P, T]:
+        def noted(*arguments: P.args, **named: P.kwargs) -> T:
+            left[name] = world.deadline.seconds - world.deadline.remaining()
+            return step(*arguments, **named)
+
+        return noted
+
+    steps = [(world.table, "claim"), (world.finch, "exchange"), (world.table, "own"), (world.vault, "put"),
+             (world.fallback, "put"), (world.table, "settle")]  # fmt: skip
+    redirect = world.started()
+    with pytest.MonkeyPatch.context() as patched:
+        for part, step in steps:
+            patched.setattr(part, step, noting(f"{type(part).__name__}.{step}", getattr(part, step)))
+        world.vault.down = True
+        world.finished(redirect)
+    assert left == {
+        "FakeFlowTable.claim": 3.0,
+        "FakeFinch.exchange": 12.0,
+        "FakeFlowTable.own": 6.0,
+        "FakeVault.put": 6.0,
+        "FakeFallback.put": 3.0,
+        "FakeFlowTable.settle": 0.0,
+    }
+
+
+def test_an_answer_that_is_told_again_is_not_fresh(world: World) -> None:
+    """So that each outcome is counted once, however often its page is opened."""
+    redirect = world.started()
+    first, again = (world.callback(world.came(redirect)) for _ in range(2))
+    assert isinstance(first, Outcome)
+    assert isinstance(again, Outcome)
+    assert (first.fresh, again.fresh) == (True, False)
