@@ -1,6 +1,7 @@
 """What each trick is worth: our own functions with one trick undone, measured in the same rounds as everything else.
 
-A trick is undone in a copy of the built layer, by the text it is made of: one that moved or went ends the benchmark.
+A trick is undone in a copy of the built layer, by the text it is made of. One whose text moved or went ends the
+benchmark, and fails a test before.
 """
 
 from __future__ import annotations
@@ -15,8 +16,11 @@ from pathlib import Path
 from benchmarks.stand_in import StandIn
 from benchmarks.subjects import PEERS, Subject, installed
 
-type Undo = Callable[[Path, StandIn, Subject], Subject]
-"""Undoes a trick in the layer's copy (a folder); returns the subject, which already uses that copy."""
+type Edit = tuple[str, str, str]
+"""A module of the layer, what stands there once, and what takes its place."""
+
+type Change = Callable[[Path, StandIn, Subject], Subject]
+"""Changes the layer's copy (a folder), or the subject that already uses it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,33 +29,25 @@ class Trick:
 
     title: str
     subject: str
-    undo: Undo
+    edits: tuple[Edit, ...] = ()
+    change: Change = lambda _layer, _server, subject: subject
 
 
 def undone(trick: Trick, subject: Subject, server: StandIn) -> Subject:
-    """Return the subject without the trick, under the trick's title."""
+    """Return the subject without the trick, under the trick's title. Raises ValueError when its text is not there."""
     function, layer = subject.paths
     copy = server.authority.with_name(f"without-{TRICKS.index(trick)}")
     shutil.copytree(layer, copy, copy_function=os.link)  # 14 MB each otherwise
     without = replace(subject, name=trick.title, title=f"{subject.name} without it", paths=(function, copy))
-    return trick.undo(copy, server, without)
-
-
-def _edited(*edits: tuple[str, str, str]) -> Undo:
-    """Return what replaces text in the layer's modules: (module, what stands there, what takes its place)."""
-
-    def undo(layer: Path, _server: StandIn, subject: Subject) -> Subject:
-        for module, old, new in edits:
-            path = layer / "finch_connect" / module
-            text = path.read_text()
-            if text.count(old) != 1:
-                raise ValueError(f"{subject.name}: {module} has no such line any more: {old}")
-            path.unlink()  # a link to the layer's own
-            path.write_text(text.replace(old, new))
-            _compile(path)
-        return subject
-
-    return undo
+    for module, old, new in trick.edits:
+        path = copy / "finch_connect" / module
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise ValueError(f"{trick.title}: {module} has no such line any more: {old}")
+        path.unlink()  # a link to the layer's own
+        path.write_text(text.replace(old, new))
+        _compile(path)
+    return trick.change(copy, server, without)
 
 
 def _compile(path: Path) -> None:
@@ -78,55 +74,61 @@ def _all_authorities(_layer: Path, server: StandIn, subject: Subject) -> Subject
     return replace(subject, environment={**subject.environment, "AWS_CA_BUNDLE": str(server.full_bundle)})
 
 
-def _with_boto3(layer: Path, server: StandIn, subject: Subject) -> Subject:
-    for package in ("boto3", "s3transfer"):
-        shutil.copytree(installed(PEERS / "c") / package, layer / package)
-    edits = _edited(
-        ("adapters/aws.py", "from botocore.session import get_session", "import boto3"),
-        ("adapters/aws.py", "get_session()", "boto3.Session()"),
-        ("adapters/aws.py", ".create_client(", ".client("),
-    )
-    return edits(layer, server, subject)
+def _packages(peer: str, *names: str) -> Change:
+    def change(layer: Path, _server: StandIn, subject: Subject) -> Subject:
+        for name in names:
+            shutil.copytree(installed(PEERS / peer) / name, layer / name)
+        return subject
 
-
-def _with_pyjwt(layer: Path, server: StandIn, subject: Subject) -> Subject:
-    shutil.copytree(installed(PEERS / "u") / "jwt", layer / "jwt")
-    return _edited(("jws.py", "import hmac\n", "import hmac\nimport jwt\n"))(layer, server, subject)
+    return change
 
 
 TRICKS = (
-    Trick("bytecode that stays valid after zipping", "callback", _no_bytecode),
-    Trick("pruned service models", "callback", _all_models),
-    Trick("Amazon's authorities alone, for AWS", "callback", _all_authorities),
+    Trick("bytecode that stays valid after zipping", "callback", change=_no_bytecode),
+    Trick("pruned service models", "callback", change=_all_models),
+    Trick("Amazon's authorities alone, for AWS", "callback", change=_all_authorities),
     Trick(
         "no garbage collection during init",
         "callback",
-        _edited(("coldstart.py", "\ngc.disable()\n", "\n"), ("coldstart.py", "    gc.freeze()\n", "")),
+        (("coldstart.py", "\ngc.disable()\n", "\n"), ("coldstart.py", "    gc.freeze()\n", "")),
     ),
-    Trick("botocore without boto3", "callback", _with_boto3),
-    Trick("our own JWS instead of PyJWT", "callback", _with_pyjwt),
+    Trick(
+        "botocore without boto3",
+        "callback",
+        (
+            ("adapters/aws.py", "from botocore.session", "import boto3\nfrom botocore.session"),
+            ("adapters/aws.py", "session.create_client(", "boto3.Session(botocore_session=session).client("),
+        ),
+        _packages("c", "boto3", "s3transfer"),
+    ),
+    Trick(
+        "our own JWS instead of PyJWT",
+        "callback",
+        (("jws.py", "import hmac\n", "import hmac\nimport jwt\n"),),
+        _packages("u", "jwt"),
+    ),
     Trick(
         "one TLS context for Finch instead of a bundle a request",
         "callback",
-        _edited(
-            ("adapters/finch.py", "return _Adapter(self._tls)", "return HTTPAdapter(max_retries=_CONNECT_RETRIES)")
+        (
+            ("adapters/transport.py", "self._tls = create_default_context(cafile=where())", "self._tls = object()"),
+            ("adapters/transport.py", ", ssl_context=self._tls)", ")"),
+            ("adapters/transport.py", 'conn.cert_reqs = "CERT_REQUIRED"', "super().cert_verify(conn, *_)"),
         ),
     ),
     Trick(
         "no client for the fallback before it is needed",
         "callback",
-        _edited(("wiring.py", 'lambda: client("ssm")', '(lambda made: lambda: made)(client("ssm"))')),
+        (("wiring.py", 'lambda: client("ssm")', '(lambda made: lambda: made)(client("ssm"))'),),
     ),
     Trick(
         "no HTTP client in connect's static form",
         "connect",
-        _edited(
-            ("wiring.py", "\n\nclass LambdaDeadline", "\nimport finch_connect.adapters.finch\n\n\nclass LambdaDeadline")
-        ),
+        (("wiring.py", "from finch_connect.adapters import aws\n", "from finch_connect.adapters import aws, finch\n"),),
     ),
     Trick(
         "a user agent of our own (warm)",
         "connect",
-        _edited(("adapters/aws.py", "    user_agent=", "    user_agent_extra=")),
+        (("adapters/aws.py", "        user_agent=", "        user_agent_extra="),),
     ),
 )

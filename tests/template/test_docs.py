@@ -64,7 +64,11 @@ def test_each_test_that_the_threat_model_names_exists() -> None:
     assert {name[5:7] for name in named} == {name[5:7] for name in there}, "each row is in the model"
 
 
-LOCKED = [ROOT / "layers/finch_connect/requirements.txt", *sorted(ROOT.glob("requirements/*.txt"))]
+LOCKED = [
+    ROOT / "layers/finch_connect/requirements.txt",
+    *sorted(ROOT.glob("requirements/*.txt")),
+    *sorted(ROOT.glob("benchmarks/**/requirements.txt")),
+]
 
 
 @pytest.mark.parametrize("path", LOCKED, ids=lambda path: path.relative_to(ROOT).as_posix())
