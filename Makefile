@@ -100,7 +100,7 @@ quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=fl
 	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard "$(DISCARD)")
 
 .PHONY: bench
-bench: setup ## Cold starts against peers that do the same work (ten minutes; QUICK=1, RECORD=1, INSTRUCTIONS=1, ONLY="U callback")
+bench: setup ## Cold starts against peers that do the same work (minutes; QUICK=1, RECORD=1, INSTRUCTIONS=1, ONLY="U callback")
 	@python -m benchmarks $(if $(QUICK),--quick) $(if $(RECORD),--record) $(if $(INSTRUCTIONS),--instructions) \
 	  $(if $(ONLY),--only $(ONLY))
 

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from benchmarks import report
 from benchmarks.measure import NotDoneError, Start, cold_start, instructions
@@ -26,7 +27,7 @@ from benchmarks.tricks import TRICKS, undone
 FOLDER = ROOT / "benchmarks"
 RESULT, CHART = "result.json", "result.svg"
 DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "README.md")
-ROUNDS, QUICK_ROUNDS, WARM, COUNTED_WARM = 25, 5, 60, 20
+ROUNDS, QUICK_ROUNDS, WARM, COUNTED_WARM = 20, 5, 30, 20
 
 
 def measured(chosen: Sequence[Subject], server: StandIn, rounds: int) -> dict[str, list[Start]]:
@@ -48,7 +49,19 @@ def measured(chosen: Sequence[Subject], server: StandIn, rounds: int) -> dict[st
 def counted(subject: Subject, server: StandIn) -> tuple[float, float]:
     """Count a subject's instructions: millions to the first response, and millions of one warm invocation."""
     first = instructions(subject, server, 1)
-    return first / 1e6, (instructions(subject, server, 1 + COUNTED_WARM) - first) / COUNTED_WARM / 1e6
+    warm = (instructions(subject, server, 1 + COUNTED_WARM) - first) / COUNTED_WARM
+    return round(first / 1e6, 1), round(warm / 1e6, 3)
+
+
+def instruction_counts(chosen: Sequence[Subject], server: StandIn) -> dict[str, tuple[float, float]]:
+    """Count the instructions of each subject."""
+    found = {}
+    for number, subject in enumerate(chosen):
+        _progress(number, len(chosen), f"counting instructions: {subject.name}")
+        found[subject.name] = counted(subject, server)
+    _progress(len(chosen), len(chosen), "")
+    print(file=sys.stderr)
+    return found
 
 
 def _progress(done: int, total: int, name: str) -> None:
@@ -66,7 +79,7 @@ def machine(rounds: int) -> dict[str, str | int]:
     return {"processor": processor, "python": platform.python_version(), "rounds": rounds}
 
 
-def record_of(chosen: Sequence[Subject], server: StandIn, rounds: int, *, with_tricks: bool) -> report.Record:
+def record_of(chosen: Sequence[Subject], server: StandIn, rounds: int, *, with_tricks: bool) -> dict[str, Any]:
     """Measure subjects, and what each trick is worth, in the same rounds."""
     by_name = {subject.name: subject for subject in chosen}
     without = [undone(trick, by_name[trick.subject], server) for trick in TRICKS] if with_tricks else []
@@ -97,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.record and (given.quick or given.only or given.instructions):
         parser.error("a record is of everything: without --quick, --only and --instructions")
-    if given.instructions and shutil.which("valgrind") is None:
+    if (given.instructions or given.record) and shutil.which("valgrind") is None:
         print("Counting instructions needs callgrind: install valgrind (apt-get install valgrind).", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="finch-bench-") as folder, stand_in(Path(folder)) as server:
@@ -106,9 +119,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rounds = given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS)
         try:
             if given.instructions:
-                print(report.instruction_table({one.name: counted(one, server) for one in chosen}))
+                print(report.instruction_table(instruction_counts(chosen, server)))
                 return 0
             record = record_of(chosen, server, rounds, with_tricks=not (given.quick or given.only))
+            if given.record:
+                near = [one for one in chosen if one.name in {"C", *report.OURS}]
+                record["instructions"] = instruction_counts(near, server)
         except NotDoneError as error:
             print(f"\n{error}", file=sys.stderr)
             return 2

@@ -27,7 +27,7 @@ BUDGETS = (
 """Ratios that the design promises, in CPU time: title, what is divided by what, which figure, and the limit."""
 
 type Record = Mapping[str, Any]
-"""`machine`, `subjects` and `tricks`: each subject's or trick's medians by its name."""
+"""`machine`, `subjects`, `tricks` and `instructions`: what was measured, by the subject's or the trick's name."""
 
 
 def medians(subject: Subject, starts: Sequence[Start]) -> dict[str, Any]:
@@ -116,7 +116,7 @@ def trick_table(record: Record) -> str:
     return _table(["without it", "measured on", "CPU to first response", "warm CPU"], rows)
 
 
-def instruction_table(counted: Mapping[str, tuple[float, float]]) -> str:
+def instruction_table(counted: Mapping[str, Sequence[float]]) -> str:
     """Return instructions to the first response and of a warm invocation as a Markdown table, with ratios to C."""
     first_of_c, warm_of_c = counted["C"]
     rows = [
@@ -159,6 +159,7 @@ def documented(text: str, record: Record) -> str:
         "ratios": ratio_table,
         "budgets": budget_table,
         "tricks": trick_table,
+        "instructions": lambda record: instruction_table(record["instructions"]),
         "machine": _machine,
     }
 

@@ -11,8 +11,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
@@ -101,14 +105,18 @@ def cold(request: pytest.FixtureRequest, functions: dict[str, Subject]) -> Cold:
     return start(functions[request.param])
 
 
-def run(function: Subject, program: str, *events: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+
+
+def run(
+    function: Subject, program: str, *events: dict[str, Any], credentials: Mapping[str, str] = KEYS
+) -> subprocess.CompletedProcess[str]:
     environment = {
         **function.environment,
+        **credentials,
         "PYTHONPATH": os.pathsep.join(map(str, function.paths)),
         "PYTHONDONTWRITEBYTECODE": "1",
         "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_ACCESS_KEY_ID": "x",
-        "AWS_SECRET_ACCESS_KEY": "x",
         "AWS_LAMBDA_FUNCTION_NAME": "cold",
     }
     command = [sys.executable, "-S", "-c", program]  # -S: nothing of this environment's own packages
@@ -166,6 +174,46 @@ def test_a_request_to_aws_says_who_asks(functions: dict[str, Subject], server: S
     """botocore would compose its own user agent anew for each request."""
     server.forget()
     start(functions["connect"])
-    (user_agent,) = server.user_agents
+    (user_agent,) = {headers["User-Agent"] for headers in server.asked}
     assert user_agent.startswith("finch-connect ")  # and Powertools' own word
     assert "Botocore" not in user_agent
+
+
+@contextmanager
+def container_credentials(*handed_out: tuple[str, timedelta]) -> Iterator[dict[str, str]]:
+    """Hand out access keys that live so long, one after the other, as Lambda does for functions with snapshots."""
+    left = list(handed_out)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:  # http.server's name
+            key, life = left.pop(0)
+            expires = (datetime.now(UTC) + life).strftime("%Y-%m-%dT%H:%M:%SZ")
+            content = {"AccessKeyId": key, "SecretAccessKey": "x", "Token": "x", "Expiration": expires}
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(json.dumps(content).encode())
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # http.server's name
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield {
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"http://127.0.0.1:{server.server_port}/credentials",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "x",
+        }
+        server.shutdown()
+
+
+def test_after_a_restore_the_functions_credentials_are_fresh(functions: dict[str, Subject], server: StandIn) -> None:
+    """With snapshots Lambda gives no keys in the environment: botocore asks for them when the clients are made.
+
+    Those of the snapshot have run out at the restore, and the first request asks again.
+    """
+    for function in functions.values():
+        server.forget()
+        minute, hour = timedelta(minutes=1), timedelta(hours=1)
+        with container_credentials(("KEYATINIT", minute), ("KEYAFTER", hour), ("KEYAFTER", hour)) as credentials:
+            run(function, _PROGRAM, function.event(), credentials=credentials)
+        signed = {re.findall(r"Credential=(\w+)/", headers["Authorization"])[0] for headers in server.asked}
+        assert signed == {"KEYAFTER"}

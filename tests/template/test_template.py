@@ -233,6 +233,13 @@ def test_snapshots_are_taken_only_when_asked_for_and_not_kept(function: str) -> 
     assert RESOURCES[function]["DeletionPolicy"] == "Delete"
 
 
+def test_the_functions_people_wait_for_have_the_larger_share_of_a_processor() -> None:
+    """It comes with memory; and arm64, which costs less, unless asked otherwise."""
+    assert TEMPLATE["Parameters"]["Architecture"]["Default"] == "arm64"
+    assert {properties(function)["MemorySize"] for function in PUBLIC} == {1024}
+    assert {properties(function)["MemorySize"] for function in FUNCTIONS.keys() - PUBLIC} == {512}
+
+
 def test_nobody_waits_for_relay_and_sweeper() -> None:
     """So they have neither alias nor snapshot."""
     for function in FUNCTIONS.keys() - PUBLIC:
