@@ -53,8 +53,8 @@ def finch(finch_server: Simulator) -> Iterator[Simulator]:
         CANARIES.add("token", token)
 
 
-def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) -> RunningStack:
-    """Deploy a stack of its own, in one form of the redirect."""
+def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str, **more: str) -> RunningStack:
+    """Deploy a stack of a test's own, in front of the simulated Finch."""
     stack = local_stack.deploy(
         stage=stage,
         client_secret=CLIENT_SECRET,
@@ -66,6 +66,7 @@ def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) -
             "LogLevel": "DEBUG",  # so that what must not be logged is looked for where most is logged
             "AllowedProducts": "company directory individual",
             "AllowedReturnUrls": f"{url}/connected",
+            **more,
         },
     )
     finch.redirect_uris.add(f"{stack.public_url}/callback")

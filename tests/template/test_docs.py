@@ -26,8 +26,11 @@ def test_links_lead_somewhere(document: str) -> None:
 def test_make_targets_exist(document: str) -> None:
     """What a reader is told to type."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    told = set(re.findall(r"(?:^|`)make ([a-z]+)\b", (ROOT / document).read_text(), re.MULTILINE))
+    told = set(re.findall(r"(?:^|`)make ([a-z-]+)\b", (ROOT / document).read_text(), re.MULTILINE))
     assert told <= targets
+
+
+SAM = {"AutoPublishAlias", "DeletionPolicy", "PublishLambdaVersion"}
 
 
 @pytest.mark.parametrize("document", NAMED)
@@ -40,7 +43,7 @@ def test_parameters_and_outputs_exist(document: str) -> None:
 
 
 _AWS = {
-    *("ClientRequestToken", "UpdateSecretVersionStage"),
+    *("ClientRequestToken", "PutItem", "UpdateSecretVersionStage", *SAM),
     *("AccessDeniedException", "ResourceNotFoundException", "ConcurrentExecutions"),
     "SweeperFunctionOften",  # made by SAM, of the function's name and its event's
 }
@@ -72,7 +75,11 @@ def test_each_test_that_the_threat_model_names_exists() -> None:
     assert {name[5:7] for name in named} == {name[5:7] for name in there}, "each row is in the model"
 
 
-LOCKED = [ROOT / "layers/finch_connect/requirements.txt", *sorted(ROOT.glob("requirements/*.txt"))]
+LOCKED = [
+    ROOT / "layers/finch_connect/requirements.txt",
+    *sorted(ROOT.glob("requirements/*.txt")),
+    *sorted(ROOT.glob("benchmarks/**/requirements.txt")),
+]
 
 
 @pytest.mark.parametrize("path", LOCKED, ids=lambda path: path.relative_to(ROOT).as_posix())
