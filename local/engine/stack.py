@@ -14,8 +14,9 @@ from botocore.config import Config
 
 from local.engine import deploy as deployment
 from local.engine.deploy import Deployed
-from local.engine.emulator import REGION, EngineError, emulator
+from local.engine.emulator import REGION, emulator
 from local.engine.front import DeployedFunctions, Front
+from local.engine.guarded import EngineError
 from local.server import Wsgi
 from local.settings import architecture
 
@@ -66,6 +67,16 @@ class RunningStack:
         if "FunctionError" in answer:
             raise EngineError(f"{logical_id} failed: {payload}")
         return payload
+
+    def reconfigure(self, variables: Callable[[str], Mapping[str, str]]) -> None:
+        """Change environment variables of all functions, by their logical ids; they start anew with them."""
+        functions = self.client("lambda")
+        for logical_id, name in self.deployed.resources.items():
+            if logical_id.endswith("Function"):
+                known = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+                functions.update_function_configuration(
+                    FunctionName=name, Environment={"Variables": {**known, **variables(logical_id)}}
+                )
 
     def logs(self, logical_id: str) -> list[str]:
         """Return a function's log lines so far."""
@@ -120,7 +131,7 @@ class LocalStack:
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
-            config=Config(max_pool_connections=64, read_timeout=120, retries={"max_attempts": 0}),
+            config=Config(max_pool_connections=64, read_timeout=300, retries={"max_attempts": 0}),
         )
 
     def deploy(
