@@ -198,6 +198,4 @@ def _secrets_are_unreadable(stack: RunningStack) -> None:
 
 def _move(stack: RunningStack, function: str, **environment: str) -> None:
     """Change a function's environment; its next container has it."""
-    client, name = stack.client("lambda"), stack.deployed.resources[function]
-    known = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-    client.update_function_configuration(FunctionName=name, Environment={"Variables": {**known, **environment}})
+    stack.reconfigure(lambda logical_id: environment if logical_id == function else {})
