@@ -30,6 +30,11 @@ _INTERNAL_SERVER_ERROR = json.dumps(
 """What API Gateway answers for a function that failed."""
 
 
+ALIAS_NAME = "live"
+ALIAS = f"Alias{ALIAS_NAME}"
+"""What SAM appends to a function's logical id for the alias that the template names."""
+
+
 class DeployedFunctions:
     """What SAM's API server asks of a runner; each function runs where it was deployed."""
 
@@ -42,8 +47,8 @@ class DeployedFunctions:
         return False
 
     def invoke(self, function_identifier: str, event: str, *_: Any, stdout: Any = None, **__: Any) -> None:
-        """Invoke a function by its logical id and write its payload to `stdout`."""
-        name = self._physical[function_identifier]
+        """Invoke a function by its logical id, as API Gateway does by its alias, and write its payload to `stdout`."""
+        name = self._physical[f"{function_identifier}{ALIAS}"]
         try:
             answer = self._lambda.invoke(FunctionName=name, Payload=event.encode())
             failed, payload = "FunctionError" in answer, answer["Payload"].read().decode()

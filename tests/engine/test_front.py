@@ -50,7 +50,7 @@ def functions() -> Lambda:
 def front(functions: Lambda) -> Iterator[Front]:
     """A front that serves the built template's routes."""
     with Front(0) as running:
-        names = {name: f"physical-{name}" for name in ("ConnectFunction", "CallbackFunction")}
+        names = {f"{name}Aliaslive": f"physical-{name}" for name in ("ConnectFunction", "CallbackFunction")}
         running.serve_api(build(), DeployedFunctions(functions, names))
         yield running
 
