@@ -148,11 +148,12 @@ class LocalStack:
         stage: str = LOCAL_STAGE,
         port: int = 0,
         app: Wsgi | None = None,
+        at_once: int | None = None,
     ) -> RunningStack:
         """Deploy one stack and serve it until the emulator ends.
 
         `parameters` takes the public URL (known once there is a port) and returns the template's parameters. Port 0
-        takes a free one. Raises EngineError.
+        takes a free one; at most `at_once` requests are with the functions at the same time. Raises EngineError.
         """
         try:
             front = self._stack.enter_context(Front(port, app))
@@ -169,7 +170,7 @@ class LocalStack:
             clients=self.client,
         )
         deployment.settle_in(deployed, client_secret, self.client)
-        routes = front.serve_api(self._template, DeployedFunctions(self.client("lambda"), deployed.resources))
+        routes = front.serve_api(self._template, DeployedFunctions(self.client("lambda"), deployed.resources, at_once))
         self._echo("Checking that it works: each route, TTL, stream, one event delivered")
         deployment.verify(deployed, self.client, front.url, routes)
         return RunningStack(front, deployed, self.client, routes)

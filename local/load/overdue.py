@@ -136,7 +136,7 @@ def _lost_stream(stage: Stage) -> Iterator[None]:
     functions.delete_event_source_mapping(UUID=mapping["UUID"])
     yield
     kept = {setting: mapping[setting] for setting in _MAPPING_SETTINGS if setting in mapping}
-    functions.create_event_source_mapping(FunctionName=name, StartingPosition="LATEST", **kept)
+    functions.create_event_source_mapping(FunctionName=mapping["FunctionArn"], StartingPosition="LATEST", **kept)
 
 
 def _write(stage: Stage, flows: Sequence[Flow]) -> None:

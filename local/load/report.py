@@ -12,6 +12,7 @@ from pathlib import Path
 from local.load import cpu
 from local.load.overdue import Swept
 from local.load.run import Load
+from local.load.stage import AT_ONCE
 
 BEGIN, END = "<!-- load: written by the command below, not by hand -->", "<!-- load: end -->"
 
@@ -128,8 +129,9 @@ def _steps(load: Load) -> str:
     lines += [
         "",
         "Steps are as the person has them, with the waits that pages ask for; functions as the emulator reports them,",
-        "with its cold starts. Everyone comes at once, so most of it is waiting for a processor; in the second half",
-        "the functions are warm.",
+        f"with its cold starts. At most {AT_ONCE} functions run at once here, so most of a step is waiting for a turn, "
+        "and for a",
+        "processor; in the second half the functions are warm.",
     ]
     return "\n".join(lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,13 @@ from local.simulator.faults import Faults
 
 _CLIENT_ID = "client-load"
 _CLIENT_SECRET = "secret-of-a-simulator"  # noqa: S105  # the simulator's own
+AT_ONCE = 8 * (os.cpu_count() or 1)
+"""So many functions run at the same time; who comes then waits at the front.
+
+The emulator starts a process for each call that finds none free, and each unpacks the layer. With many more of them
+than this the processors do nothing else, functions run into their timeouts, and start anew.
+"""
+
 _LONG_AGO = {"N": "1000"}
 
 _AWS_FAULTS = (Kind.THROTTLED, Kind.ERROR, Kind.RESET_BEFORE, Kind.RESET_AFTER, Kind.TRUNCATED, Kind.SLOW)
@@ -125,6 +133,7 @@ def stage(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Itera
         local = stack.enter_context(LocalStack.start(auth=False, echo=echo))
         running = local.deploy(
             client_secret=_CLIENT_SECRET,
+            at_once=AT_ONCE,
             parameters=lambda url: {
                 "FinchClientId": _CLIENT_ID,
                 "FinchApiUrl": finch.url,
