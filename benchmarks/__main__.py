@@ -110,6 +110,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.record and (given.quick or given.only or given.instructions):
         parser.error("a record is of everything: without --quick, --only and --instructions")
+    if not sys.platform.startswith("linux"):
+        print("The benchmark reads other processes' CPU clocks as Linux has them: run it there.", file=sys.stderr)
+        return 2
     if (given.instructions or given.record) and shutil.which("valgrind") is None:
         print("Counting instructions needs callgrind: install valgrind (apt-get install valgrind).", file=sys.stderr)
         return 2
