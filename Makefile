@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 VENV := .venv
 EMULATOR := .venv-emulator
+FAULTS := .venv-faults
 SCAN := .venv-scan
 # `sam build` looks for python3.13 on the PATH; the functions' shared code lies in the layer.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -45,6 +46,14 @@ attacks: setup ## The numbered attacks alone, with their table (part of make tes
 .PHONY: mutations
 mutations: setup ## Take each control away in turn: which attack notices? (some ten minutes; ONLY=word)
 	@python -m tests.attacks.mutations $(ONLY)
+
+.PHONY: faults
+faults: setup ## Every call of every function broken in turn, with the table of outcomes (part of make test; RECORD=1 writes it down)
+	@python -m pytest tests/faults $(if $(RECORD),--record)
+
+.PHONY: load
+load: setup ## Many people at once against the local stack, every flow accounted for: FLOWS= BROWSERS= FAULTS=5 (percent) [OVERDUE=] [MINUTES=] [RECORD=1]
+	@python -m local.load
 
 .PHONY: scale
 scale: setup ## Write docs/scale.md anew: limits and cost on AWS, from local/scale and the template
@@ -96,8 +105,19 @@ link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETU
 
 .PHONY: quarantine
 quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
-	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release "$(RELEASE)") \
-	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard "$(DISCARD)")
+	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release="$(RELEASE)") \
+	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard="$(DISCARD)")
+
+.PHONY: look
+look: setup ## What the logs say: AT=token-lost, a heading of docs/operations.md; or FLOW=flow [HOURS=24] [STACK=…]
+	@if [ -z "$(AT)$(FLOW)" ]; then echo 'Say at what: AT=token-lost (a heading of docs/operations.md), or FLOW=<flow_id>' >&2; exit 2; fi
+	@python -m local.look --stack "$(STACK)" $(if $(AT),--at "$(AT)") $(if $(FLOW),--flow="$(FLOW)") $(if $(HOURS),--hours "$(HOURS)")
+
+.PHONY: republish
+republish: setup ## Have outcomes told again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
+	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'Say which: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
+	@python -m local.republish --stack "$(STACK)" $(if $(FLOW),--flow="$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
+	  $(if $(UNTIL),--until "$(UNTIL)") $(if $(AT_MOST),--at-most "$(AT_MOST)")
 
 .PHONY: bench
 bench: setup ## Cold starts against peers that do the same work (minutes; QUICK=1, RECORD=1, INSTRUCTIONS=1, ONLY="U callback")
@@ -111,8 +131,8 @@ init-durations: setup ## How long cold starts of a deployed stack really take, f
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes
 	$(SAY) 'pip-compile'
-	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/scan \
-	  benchmarks/requirements benchmarks/peers/{c,u,l,m}/requirements; do \
+	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/faults \
+	  requirements/scan benchmarks/requirements benchmarks/peers/{c,u,l,m}/requirements; do \
 	  echo "$$one.txt"; \
 	  uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url \
 	    "$$one.in" --output-file "$$one.txt"; \
@@ -120,10 +140,10 @@ lock: setup ## Pin the requirements anew, with hashes
 
 .PHONY: clean
 clean: ## Remove what was built and installed
-	rm -rf .aws-sam $(VENV) $(EMULATOR) $(SCAN) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .aws-sam $(VENV) $(EMULATOR) $(FAULTS) $(SCAN) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: setup
-setup: $(VENV)/.installed $(EMULATOR)/.installed ## Install what is pinned, once (.venv and .venv-emulator)
+setup: $(VENV)/.installed $(EMULATOR)/.installed $(FAULTS)/.installed ## Install what is pinned, once (into .venv, .venv-emulator, .venv-faults)
 
 $(VENV)/.installed: requirements/dev.txt requirements/local.txt layers/finch_connect/requirements.txt
 	$(SAY) 'Installing the tools into $(VENV) (about a minute, once)'
@@ -136,6 +156,12 @@ $(EMULATOR)/.installed: requirements/emulator.txt
 	$(SAY) 'Installing the AWS emulator into $(EMULATOR) (once)'
 	@$(call make_venv,$(EMULATOR))
 	@$(EMULATOR)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/emulator.txt
+	@touch $@
+
+$(FAULTS)/.installed: requirements/faults.txt
+	$(SAY) 'Installing the proxy for faults into $(FAULTS) (once)'
+	@$(call make_venv,$(FAULTS))
+	@$(FAULTS)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/faults.txt
 	@touch $@
 
 $(SCAN)/.installed: requirements/scan.txt

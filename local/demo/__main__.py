@@ -24,7 +24,7 @@ from local.browser import Browser
 from local.demo.app import CUSTOMERS, create_app
 from local.demo.inbox import Inbox
 from local.engine import LocalStack, RunningStack
-from local.engine.emulator import EngineError
+from local.engine.guarded import EngineError
 from local.links import ReceiptError, sign_link, verify_receipt
 from local.settings import DemoSettings, SettingsError, demo_settings
 from local.simulator import Simulator

@@ -30,7 +30,8 @@ _INTERNAL_SERVER_ERROR = json.dumps(
 """What API Gateway answers for a function that failed."""
 
 
-ALIAS = "Aliaslive"
+ALIAS_NAME = "live"
+ALIAS = f"Alias{ALIAS_NAME}"
 """What SAM appends to a function's logical id for the alias that the template names."""
 
 

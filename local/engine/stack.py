@@ -14,8 +14,9 @@ from botocore.config import Config
 
 from local.engine import deploy as deployment
 from local.engine.deploy import Deployed
-from local.engine.emulator import REGION, EngineError, emulator
-from local.engine.front import DeployedFunctions, Front
+from local.engine.emulator import REGION, emulator
+from local.engine.front import ALIAS, ALIAS_NAME, DeployedFunctions, Front
+from local.engine.guarded import EngineError
 from local.server import Wsgi
 from local.settings import architecture
 
@@ -66,6 +67,22 @@ class RunningStack:
         if "FunctionError" in answer:
             raise EngineError(f"{logical_id} failed: {payload}")
         return payload
+
+    def reconfigure(self, variables: Callable[[str], Mapping[str, str]]) -> None:
+        """Change environment variables of functions, by their logical ids; those that any change start anew with them.
+
+        A function that is called by its alias gets a new version, as with a deployment.
+        """
+        functions, resources = self.client("lambda"), self.deployed.resources
+        for logical_id, name in resources.items():
+            changed = variables(logical_id) if logical_id.endswith("Function") else {}
+            if not changed:
+                continue
+            known = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**known, **changed}})
+            if logical_id + ALIAS in resources:
+                version = functions.publish_version(FunctionName=name)["Version"]
+                functions.update_alias(FunctionName=name, Name=ALIAS_NAME, FunctionVersion=version)
 
     def logs(self, logical_id: str) -> list[str]:
         """Return a function's log lines so far."""
@@ -120,7 +137,7 @@ class LocalStack:
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
-            config=Config(max_pool_connections=64, read_timeout=120, retries={"max_attempts": 0}),
+            config=Config(max_pool_connections=64, read_timeout=300, retries={"max_attempts": 0}),
         )
 
     def deploy(

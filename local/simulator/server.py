@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import io
 import json
 import socket
 import struct
@@ -25,12 +27,16 @@ HUGE_BYTES = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that came in; `status` None: the connection was broken instead of answered."""
+    """One request that came in; `status` None: the connection was broken instead of answered.
+
+    `code` is the authorization code that it brought, if any.
+    """
 
     method: str
     path: str
     status: int | None
     request_id: str
+    code: str | None = None
 
 
 class Simulator(Server):
@@ -44,6 +50,7 @@ class Simulator(Server):
         redirect_uris: Iterable[str] = (),
         port: int = 0,
         clock: Clock = time.time,
+        faults: Faults | None = None,
     ) -> None:
         self.client_id = client_id
         self.client_secret = client_secret
@@ -51,7 +58,7 @@ class Simulator(Server):
         self.client_type = "sandbox"
         self.session_echoes_state = True
         self.store = Store(clock)
-        self.faults = Faults()
+        self.faults = faults or Faults()
         self.calls: list[Call] = []
         super().__init__("finch-simulator", port, self._wsgi)
         self.url = f"http://127.0.0.1:{self.address[1]}"
@@ -85,9 +92,9 @@ class Simulator(Server):
         return jsonify({"faults": "on"})
 
     def _wsgi(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        path, request_id = environ["PATH_INFO"], str(uuid.uuid4())
-        fault = self.faults.take(path)
-        call = Call(environ["REQUEST_METHOD"], path, None, request_id)
+        path, request_id, code = environ["PATH_INFO"], str(uuid.uuid4()), _code_in(environ)
+        fault = self.faults.take(path, code)
+        call = Call(environ["REQUEST_METHOD"], path, None, request_id, code)
         if fault is not None and fault.kind == "reset_before":
             self.calls.append(call)
             return _reset(environ)
@@ -114,6 +121,8 @@ class Simulator(Server):
         if fault is not None and fault.kind in {"bare", "answer"} and answered["status"] == 200:  # noqa: PLR2004  # OK
             content = _changed(content, fault)
         self.calls.append(dataclasses.replace(call, status=answered["status"]))
+        if fault is not None and fault.kind == "drip_header":
+            return _drip_header(environ, fault.seconds)
         headers = [*answered["headers"], ("Finch-Request-Id", request_id), ("Content-Length", str(len(content)))]
         start_response(f"{answered['status']} Simulated", headers)
         return _drip(content, fault.seconds) if fault is not None and fault.kind == "drip" else [content]
@@ -150,6 +159,28 @@ def _drip(content: bytes, seconds: float) -> Iterator[bytes]:
     for place in range(len(content)):
         time.sleep(seconds)
         yield content[place : place + 1]
+
+
+def _drip_header(environ: dict[str, Any], seconds: float) -> Iterable[bytes]:
+    """Answer with a header that goes on for as long as anyone listens: a byte each `seconds`."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+    with contextlib.suppress(OSError):
+        while True:
+            time.sleep(seconds)
+            connection.sendall(b"x")
+    raise ConnectionAbortedError("nobody listens any more")
+
+
+def _code_in(environ: dict[str, Any]) -> str | None:
+    """Return the authorization code in a request's JSON, and leave the body to be read again."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    try:
+        code = json.loads(body)["code"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return code if isinstance(code, str) else None
 
 
 def _reset(environ: dict[str, Any]) -> Iterable[bytes]:

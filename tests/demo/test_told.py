@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from local.demo import __main__ as demo
-from local.engine.emulator import EngineError
+from local.engine.guarded import EngineError
 from local.settings import demo_settings
 
 SECRETS = {

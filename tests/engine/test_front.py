@@ -14,8 +14,8 @@ import requests
 
 from local.browser import Browser
 from local.engine.deploy import REFUSED_BY_EMULATOR, build, for_emulator
-from local.engine.emulator import EngineError
 from local.engine.front import DeployedFunctions, Front
+from local.engine.guarded import EngineError
 from local.engine.stack import LocalStack
 from tests.template import load_template
 

@@ -20,7 +20,7 @@ from tests.template import ROOT
 
 AT_ONCE = 2
 _FAILED = re.compile(r"^(?:FAILED|ERROR) tests/attacks/\S+?::test_(\d\d)_", re.MULTILINE)
-_ENVIRONMENTS = (".venv", ".venv-emulator")
+_ENVIRONMENTS = (".venv", ".venv-emulator", ".venv-faults")
 
 
 def mutated(source: str, mutation: Mutation) -> str:

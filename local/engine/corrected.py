@@ -1,0 +1,90 @@
+"""The emulator with AWS's answers where its own are wrong, for what depends on them. It breaks signatures.
+
+MiniStack 1.5.33 names a new secret's first version itself instead of by the ClientRequestToken, and takes the same
+version again as a new one; on AWS the same token again changes nothing (AWS: CreateSecret, PutSecretValue).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+import urllib3
+
+from local.server import Server, StartResponse
+
+_OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+
+
+class Corrected(Server):
+    """Passes everything on to the emulator, and sees to the versions of secrets itself."""
+
+    def __init__(self, upstream: str) -> None:
+        super().__init__("corrected", 0, self._wsgi)
+        self.url = f"http://127.0.0.1:{self.address[1]}"
+        self._upstream = upstream
+        self._pool = urllib3.PoolManager(maxsize=32, retries=False, timeout=120)
+
+    def _wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        request = _Request(self._pool, self._upstream, environ)
+        match environ.get("HTTP_X_AMZ_TARGET"):
+            case "secretsmanager.CreateSecret":
+                status, headers, content = _create(request, body)
+            case "secretsmanager.PutSecretValue":
+                status, headers, content = _put(request, body)
+            case _:
+                status, headers, content = request.send(body)
+        start_response(f"{status} {HTTPStatus(status).phrase}", [*headers, ("Content-Length", str(len(content)))])
+        return [content]
+
+
+type _Answer = tuple[int, list[tuple[str, str]], bytes]
+
+
+class _Request:
+    """One request, to be sent on as it came or as another operation of the same service."""
+
+    def __init__(self, pool: urllib3.PoolManager, upstream: str, environ: dict[str, Any]) -> None:
+        self._pool = pool
+        self._method = environ["REQUEST_METHOD"]
+        self._url = upstream + environ["PATH_INFO"] + (f"?{environ['QUERY_STRING']}" if environ["QUERY_STRING"] else "")
+        names = {name: name.removeprefix("HTTP_").replace("_", "-") for name in environ if name.startswith("HTTP_")}
+        self._headers = {to: environ[name] for name, to in names.items() if to not in {"HOST", "CONNECTION"}}
+        if environ.get("CONTENT_TYPE"):
+            self._headers["CONTENT-TYPE"] = environ["CONTENT_TYPE"]
+
+    def send(self, body: bytes) -> _Answer:
+        answer = self._pool.request(self._method, self._url, body=body, headers=self._headers)
+        headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in _OF_THE_CONNECTION]
+        return answer.status, headers, answer.data
+
+    def call(self, operation: str, **arguments: Any) -> _Answer:
+        self._headers["X-AMZ-TARGET"] = f"secretsmanager.{operation}"
+        return self.send(json.dumps(arguments).encode())
+
+
+def _create(request: _Request, body: bytes) -> _Answer:
+    """Create, then name the version by the token."""
+    created, asked = request.send(body), json.loads(body)
+    return created if created[0] != HTTPStatus.OK else _put_anew(request, asked["Name"], asked)
+
+
+def _put(request: _Request, body: bytes) -> _Answer:
+    """Put a version unless it is there: the same text is then the same version, another text an error."""
+    asked = json.loads(body)
+    name, version = asked["SecretId"], asked.get("ClientRequestToken")
+    status, headers, content = request.call("GetSecretValue", SecretId=name, VersionId=version)
+    if status != HTTPStatus.OK:
+        return _put_anew(request, name, asked)
+    if json.loads(content)["SecretString"] == asked["SecretString"]:
+        return status, headers, json.dumps({**json.loads(content), "SecretString": None}).encode()
+    refusal = {"__type": "ResourceExistsException", "message": "This version exists with another value."}
+    return HTTPStatus.BAD_REQUEST, headers, json.dumps(refusal).encode()
+
+
+def _put_anew(request: _Request, name: str, asked: dict[str, Any]) -> _Answer:
+    value = {key: asked[key] for key in ("ClientRequestToken", "SecretString") if key in asked}
+    return request.call("PutSecretValue", SecretId=name, **value)
