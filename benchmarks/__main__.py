@@ -84,12 +84,14 @@ def record_of(chosen: Sequence[Subject], server: StandIn, rounds: int, *, with_t
     by_name = {subject.name: subject for subject in chosen}
     without = [undone(trick, by_name[trick.subject], server) for trick in TRICKS] if with_tricks else []
     starts = measured([*chosen, *without], server, rounds)
-    results = {one.name: report.medians(one, starts[one.name]) for one in [*chosen, *without]}
-    tricks = {
-        trick.title: {"subject": trick.subject, "worth": report.worth(results[trick.subject], results[trick.title])}
-        for trick in (TRICKS if with_tricks else ())
+    return {
+        "machine": machine(rounds),
+        "subjects": {one.name: report.medians(one, starts[one.name]) for one in chosen},
+        "tricks": {
+            trick.title: {"subject": trick.subject, "worth": report.worth(starts[trick.subject], starts[trick.title])}
+            for trick in (TRICKS if with_tricks else ())
+        },
     }
-    return {"machine": machine(rounds), "subjects": {name: results[name] for name in by_name}, "tricks": tricks}
 
 
 def write(record: report.Record, folder: Path) -> None:
@@ -110,6 +112,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.record and (given.quick or given.only or given.instructions):
         parser.error("a record is of everything: without --quick, --only and --instructions")
+    if not sys.platform.startswith("linux"):
+        print("The benchmark reads other processes' CPU clocks as Linux has them: run it there.", file=sys.stderr)
+        return 2
     if (given.instructions or given.record) and shutil.which("valgrind") is None:
         print("Counting instructions needs callgrind: install valgrind (apt-get install valgrind).", file=sys.stderr)
         return 2

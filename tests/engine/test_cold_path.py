@@ -51,15 +51,25 @@ MOST_MODULES = {"connect": 400, "callback": 500}
 
 _PROGRAM = """
 import os, sys
-taken, connected, urandom, begun = [], [], os.urandom, set(sys.modules)
+taken, connected, opened, loaded, urandom, begun = [], [], [], [], os.urandom, set(sys.modules)
 os.urandom = lambda size: taken.append(size) or urandom(size)  # before `random` and `secrets` take hold of it
-sys.addaudithook(lambda event, args: connected.append(event) if event.startswith("socket.connect") else None)
+
+def hear(event, args):
+    if event == "open":
+        opened.append(str(args[0]))
+    if event.startswith("socket.connect"):
+        connected.append(event)
+
+sys.addaudithook(hear)
 
 import app
 
 at_init = {"random": len(taken), "connections": len(connected), "secrets": app.PORTS.keys._current is not None}
 
-import json, secrets
+import json, secrets, ssl
+
+load = ssl.SSLContext.load_verify_locations
+ssl.SSLContext.load_verify_locations = lambda *args: loaded.append(args[1]) or load(*args)
 
 class Context:
     aws_request_id = "request"
@@ -71,7 +81,9 @@ answers = [app.handler(event, Context())["statusCode"] for event in json.load(sy
 secrets.token_bytes(1)
 seen = {"random": len(taken) > 0, "connections": len(connected) > 0, "secrets": app.PORTS.keys._current is not None}
 modules = sorted(set(sys.modules) - begun)
-print(json.dumps({"answers": answers, "modules": modules, "at_init": at_init, "seen": seen}), file=sys.stderr)
+services = sorted({path.split("/data/")[1].split("/")[0] for path in opened if path.endswith("service-2.json")})
+told = {"answers": answers, "modules": modules, "services": services, "loaded": loaded}
+print(json.dumps({**told, "at_init": at_init, "seen": seen}), file=sys.stderr)
 """
 
 
@@ -82,6 +94,8 @@ class Cold:
     name: str
     answers: list[int]
     modules: list[str]
+    services: list[str]
+    loaded: list[str | None]
     at_init: dict[str, int]
     seen: dict[str, bool]
 
@@ -127,8 +141,9 @@ def run(
     return ran
 
 
-def start(function: Subject) -> Cold:
-    told = json.loads(run(function, _PROGRAM, function.event()).stderr.splitlines()[-1])
+def start(function: Subject, requests: int = 1) -> Cold:
+    events = [function.event() for _ in range(requests)]
+    told = json.loads(run(function, _PROGRAM, *events).stderr.splitlines()[-1])
     return Cold(function.name, **told)
 
 
@@ -147,6 +162,18 @@ def test_a_cold_start_reads_nothing_heavy(cold: Cold) -> None:
 def test_a_cold_start_reads_few_modules(cold: Cold) -> None:
     """Each costs a tenth to a half of a millisecond; a library that grew is noticed here."""
     assert len(cold.modules) <= MOST_MODULES[cold.name]
+
+
+def test_a_cold_start_makes_the_clients_it_needs(cold: Cold) -> None:
+    """The fallback's, when the vault is away, is made then."""
+    assert cold.services == ["dynamodb", "secretsmanager"]
+
+
+def test_finchs_authorities_are_read_once_a_container(functions: dict[str, Subject]) -> None:
+    """requests would read its bundle for each connection."""
+    cold = start(functions["callback"], requests=3)
+    assert cold.answers == [303, 303, 303]
+    assert len([path for path in cold.loaded if path and path.endswith("certifi/cacert.pem")]) == 1
 
 
 def test_nothing_random_or_secret_is_made_at_init_and_no_connection(cold: Cold) -> None:
