@@ -28,7 +28,7 @@ SAY = @printf '\n\033[1m== %s\033[0m\n'
 .PHONY: help
 help: ## This list
 	@printf 'make \033[1mdemo\033[0m and make \033[1mtest\033[0m need Python 3.13 and nothing else.\n\n'
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-12s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 .PHONY: demo
 demo: setup ## Run the stack on this machine and make one connection; then http://localhost:3000/ (PORT=, DEMO_ONCE=1)
@@ -50,6 +50,14 @@ mutations: setup ## Take each control away in turn: which attack notices? (some 
 .PHONY: faults
 faults: setup ## Every call of every function broken in turn, with the table of outcomes (part of make test; RECORD=1 writes it down)
 	@python -m pytest tests/faults $(if $(RECORD),--record)
+
+.PHONY: load
+load: setup ## Many people at once against the local stack, every flow accounted for: FLOWS= BROWSERS= FAULTS=5 (percent) [OVERDUE=] [MINUTES=] [RECORD=1]
+	@python -m local.load
+
+.PHONY: scale
+scale: setup ## Write docs/scale.md anew: limits and cost on AWS, from local/scale and the template
+	@python -m local.scale
 
 .PHONY: lint
 lint: setup ## ruff, mypy, import contracts
@@ -97,13 +105,34 @@ link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETU
 
 .PHONY: quarantine
 quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
-	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release "$(RELEASE)") \
-	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard "$(DISCARD)")
+	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release="$(RELEASE)") \
+	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard="$(DISCARD)")
+
+.PHONY: look
+look: setup ## What the logs say: AT=token-lost, a heading of docs/operations.md; or FLOW=flow [HOURS=24] [STACK=…]
+	@if [ -z "$(AT)$(FLOW)" ]; then echo 'Say at what: AT=token-lost (a heading of docs/operations.md), or FLOW=<flow_id>' >&2; exit 2; fi
+	@python -m local.look --stack "$(STACK)" $(if $(AT),--at "$(AT)") $(if $(FLOW),--flow="$(FLOW)") $(if $(HOURS),--hours "$(HOURS)")
+
+.PHONY: republish
+republish: setup ## Have outcomes told again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
+	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'Say which: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
+	@python -m local.republish --stack "$(STACK)" $(if $(FLOW),--flow="$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
+	  $(if $(UNTIL),--until "$(UNTIL)") $(if $(AT_MOST),--at-most "$(AT_MOST)")
+
+.PHONY: bench
+bench: setup ## Cold starts against peers that do the same work (minutes; QUICK=1, RECORD=1, INSTRUCTIONS=1, ONLY="U callback")
+	@python -m benchmarks $(if $(QUICK),--quick) $(if $(RECORD),--record) $(if $(INSTRUCTIONS),--instructions) \
+	  $(if $(ONLY),--only $(ONLY))
+
+.PHONY: init-durations
+init-durations: setup ## How long cold starts of a deployed stack really take, from its logs ([HOURS=24] [STACK=…])
+	@python -m local.init_durations --stack "$(STACK)" $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes
 	$(SAY) 'pip-compile'
-	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/faults requirements/scan; do \
+	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/faults \
+	  requirements/scan benchmarks/requirements benchmarks/peers/{c,u,l,m}/requirements; do \
 	  echo "$$one.txt"; \
 	  uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url \
 	    "$$one.in" --output-file "$$one.txt"; \

@@ -76,11 +76,12 @@ def cold_start(subject: Subject, server: StandIn, *, warm: int) -> Start:
     return Start(api.asked[0].since(Stamp(begun, 0.0)), spans[0], warm_cpu, peak)
 
 
-def instructions(subject: Subject, server: StandIn) -> int:
-    """Return how many instructions init and first invocation take, by callgrind: repeatable, and very slow."""
-    api = RuntimeApi([subject.event()], lambda: None)
+def instructions(subject: Subject, server: StandIn, invocations: int) -> int:
+    """Return how many instructions init and that many invocations take, by callgrind: repeatable, and very slow."""
+    api = RuntimeApi([subject.event() for _ in range(invocations)], lambda: None)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind.out"
+        server.forget()
         wrapper = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
         try:
             with _running(subject, api, wrapper) as process:
@@ -89,7 +90,7 @@ def instructions(subject: Subject, server: StandIn) -> int:
                 process.wait(PATIENCE_SECONDS)
         finally:
             api.close()
-        _check(subject, api, server, 1)
+        _check(subject, api, server, invocations)
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
     if found is None:
         raise NotDoneError(f"{subject.name}: callgrind counted nothing")

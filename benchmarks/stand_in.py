@@ -10,7 +10,7 @@ import ipaddress
 import json
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -64,7 +64,10 @@ class _Server(ThreadingHTTPServer):
 
 
 class StandIn:
-    """The server. `calls` has the operations since the last `forget()`, in order: `PutItem`, `POST /auth/token`, …"""
+    """The server. `calls` has the operations since the last `forget()`, in order: `PutItem`, `POST /auth/token`, …
+
+    `asked` has the headers of those that went to AWS.
+    """
 
     def __init__(self, folder: Path) -> None:
         authority = _certificates(folder)
@@ -72,7 +75,8 @@ class StandIn:
         self.full_bundle = folder / "full-bundle.pem"
         self.full_bundle.write_bytes(Path(certifi.where()).read_bytes() + authority)
         self.calls: list[str] = []
-        self._server = _Server(("127.0.0.1", 0), _handler(self.calls))
+        self.asked: list[Mapping[str, str]] = []
+        self._server = _Server(("127.0.0.1", 0), _handler(self.calls, self.asked))
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.pem")
@@ -84,6 +88,7 @@ class StandIn:
     def forget(self) -> None:
         """Forget what was asked."""
         self.calls.clear()
+        self.asked.clear()
 
     def close(self) -> None:
         """Stop serving."""
@@ -101,7 +106,7 @@ def stand_in(folder: Path) -> Iterator[StandIn]:
         server.close()
 
 
-def _handler(calls: list[str]) -> type[BaseHTTPRequestHandler]:
+def _handler(calls: list[str], asked: list[Mapping[str, str]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
         wbufsize = -1  # head and body in one packet, else each answer waits for a delayed ACK
@@ -110,6 +115,8 @@ def _handler(calls: list[str]) -> type[BaseHTTPRequestHandler]:
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
             calls.append(operation or f"POST {self.path}")
+            if operation:
+                asked.append(dict(self.headers))
             content = _aws(operation, json.loads(body)) if operation else TOKEN
             answer = json.dumps(content).encode()
             self.send_response(200)

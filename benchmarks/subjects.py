@@ -25,7 +25,7 @@ from local.engine.deploy import build
 
 ROOT = Path(__file__).parents[1]
 BUILT = ROOT / ".aws-sam" / "bench"
-PEERS = ("c", "u", "l", "m")
+PEERS = ROOT / "benchmarks" / "peers"
 
 EXCHANGE = ["UpdateItem", "POST /auth/token", "UpdateItem", "CreateSecret", "UpdateItem"]
 """Claim, exchange, own, store, settle: five round trips, one after the other."""
@@ -52,31 +52,41 @@ class Subject:
         return sum(file.stat().st_size for path in self.paths for file in path.rglob("*") if file.is_file())
 
 
-def subjects(server: StandIn) -> list[Subject]:
-    """Return all subjects, built and installed, pointed at the stand-in."""
+def our_functions(server: StandIn) -> list[Subject]:
+    """Return connect and callback as they ship, pointed at the stand-in."""
     built = build().parent
     layer = _layer(built / "FinchConnectLayer" / "python", server)
-    ours = {**_settings(server), "AWS_CA_BUNDLE": str(_small_bundle(server, layer))}
-    usual = {**_settings(server), "AWS_CA_BUNDLE": str(server.full_bundle)}
-    peers = {
-        name: (ROOT / "benchmarks" / "peers" / name, installed(ROOT / "benchmarks/peers" / name)) for name in PEERS
-    }
+    settings = {**_settings(server), "AWS_CA_BUNDLE": str(_small_bundle(server, layer))}
     return [
-        Subject("C", "one put through a bare boto3 client", peers["c"], _connect, ("PutItem",), 0, usual),
-        Subject("connect", "ours", (built / "ConnectFunction", layer), _connect, ("PutItem",), 1, ours),
-        Subject("callback", "ours", (built / "CallbackFunction", layer), _callback, tuple(EXCHANGE), 2, ours),
-        Subject("U", "callback, the usual way", peers["u"], _callback, tuple(EXCHANGE), 2, usual),
-        Subject(
-            "L",
-            "Finch's SDK, no state",
-            peers["l"],
-            _callback,
-            ("POST /auth/token", "CreateSecret", "PutItem"),
-            1,
-            usual,
-        ),
-        Subject("M", "callback, FastAPI and Mangum", peers["m"], _callback, tuple(EXCHANGE), 2, usual),
+        Subject("connect", "ours", (built / "ConnectFunction", layer), _connect, ("PutItem",), 1, settings),
+        Subject("callback", "ours", (built / "CallbackFunction", layer), _callback, tuple(EXCHANGE), 2, settings),
     ]
+
+
+def subjects(server: StandIn) -> list[Subject]:
+    """Return all subjects, built and installed, pointed at the stand-in."""
+    ours = our_functions(server)
+    usual = {**_settings(server), "AWS_CA_BUNDLE": str(server.full_bundle)}
+    least = {**usual, "SSL_CERT_FILE": ours[0].environment["AWS_CA_BUNDLE"]}
+    peers = {name: (_compiled(PEERS / name, server), installed(PEERS / name)) for name in ("c", "u", "l", "m")}
+    bare, whole, little = ("PutItem",), tuple(EXCHANGE), ("POST /auth/token", "CreateSecret", "PutItem")
+    floor = (_compiled(PEERS / "floor", server),)
+    return [
+        Subject("C", "one put through a bare boto3 client", peers["c"], _connect, bare, 0, usual),
+        *ours,
+        Subject("U", "the callback, the usual way", peers["u"], _callback, whole, 2, usual),
+        Subject("L", "Finch's SDK and boto3, no state", peers["l"], _callback, little, 1, usual),
+        Subject("M", "the callback in FastAPI and Mangum", peers["m"], _callback, whole, 2, usual),
+        Subject("floor", "connect's calls without any SDK", floor, _connect, bare, 1, least),
+    ]
+
+
+def _compiled(peer: Path, server: StandIn) -> Path:
+    """Return a copy of a peer's handler with valid bytecode: our own handlers ship without."""
+    copy = server.authority.with_name(f"peer-{peer.name}")
+    shutil.copytree(peer, copy)
+    compile_all(copy)
+    return copy
 
 
 def _layer(built: Path, server: StandIn) -> Path:
@@ -96,9 +106,14 @@ def installed(peer: Path) -> Path:
         shutil.rmtree(part, ignore_errors=True)
         pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile", "--no-deps"]
         _run(*pip, "--require-hashes", "--target", str(part), "--requirement", str(requirements))
-        _run("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", str(part))
+        compile_all(part)
         part.rename(folder)
     return folder
+
+
+def compile_all(folder: Path) -> None:
+    """Compile as the layer is compiled: valid whatever the files' times."""
+    _run("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", str(folder))
 
 
 def _run(*arguments: str) -> None:
@@ -107,9 +122,9 @@ def _run(*arguments: str) -> None:
 
 def _small_bundle(server: StandIn, layer: Path) -> Path:
     """Return the roots that the layer ships for AWS's endpoints, with the stand-in's authority."""
-    shipped = layer / "finch_connect" / "amazon-root-cas.pem"
+    shipped = (layer / "finch_connect" / "amazon-root-cas.pem").read_bytes()
     path = server.authority.with_name("small-bundle.pem")
-    path.write_bytes((shipped if shipped.exists() else server.full_bundle).read_bytes() + server.authority.read_bytes())
+    path.write_bytes(shipped + server.authority.read_bytes())
     return path
 
 

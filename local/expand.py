@@ -10,6 +10,8 @@ from typing import Any
 from samcli.yamlhelper import yaml_parse
 from samtranslator.translator.transform import transform
 
+REGION = "eu-central-1"
+
 
 class _NoManagedPolicies:
     """SAM asks for AWS's policies by name; this template names none."""
@@ -18,13 +20,14 @@ class _NoManagedPolicies:
         return {}
 
 
-def expanded(template: Path) -> dict[str, Any]:
-    """Return a SAM template as plain CloudFormation; where code lies is left open."""
+def expanded(template: Path, *, layer: str = "key", **parameters: str) -> dict[str, Any]:
+    """Return a SAM template as plain CloudFormation, with the layer under a key in S3 and these parameters."""
     content = yaml_parse(template.read_text())
     for resource in content["Resources"].values():
-        for name in {"CodeUri", "ContentUri"} & resource["Properties"].keys():
-            resource["Properties"][name] = "s3://bucket/key"
-    plain: dict[str, Any] = transform(content, {"AWS::Region": "eu-central-1"}, _NoManagedPolicies())
+        for name, key in {"CodeUri": "key", "ContentUri": layer}.items():
+            if name in resource["Properties"]:
+                resource["Properties"][name] = f"s3://bucket/{key}"
+    plain: dict[str, Any] = transform(content, {"AWS::Region": REGION, **parameters}, _NoManagedPolicies())
     return plain
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
 
-from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 
 type StartResponse = Callable[..., Any]
 type Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
@@ -17,7 +18,7 @@ class Server:
     """Serves a WSGI app on 127.0.0.1; port 0 takes a free one. Raises OSError or SystemExit when the port is taken."""
 
     def __init__(self, name: str, port: int, app: Wsgi) -> None:
-        self._server = make_server("127.0.0.1", port, app, threaded=True, request_handler=_QuietHandler)
+        self._server = _ThreadedServer("127.0.0.1", port, app, _QuietHandler)
         self._thread = threading.Thread(target=self._server.serve_forever, name=name, daemon=True)
         self.address: tuple[str, int] = (str(self._server.server_address[0]), self._server.server_port)
 
@@ -31,6 +32,24 @@ class Server:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Return the CPU time that its answers have taken so far."""
+        return self._server.cpu_seconds
+
+
+class _ThreadedServer(ThreadedWSGIServer):
+    """One thread a request, whose CPU time is counted when it ends."""
+
+    cpu_seconds = 0.0
+    _lock = threading.Lock()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and count."""
+        super().process_request_thread(request, client_address)
+        with self._lock:
+            self.cpu_seconds += time.thread_time()
 
 
 class _QuietHandler(WSGIRequestHandler):

@@ -44,6 +44,39 @@ def demo_settings(environment: Mapping[str, str] = os.environ) -> DemoSettings:
     return DemoSettings(int(port), once, mode, pair if all(pair) else None)
 
 
+@dataclass(frozen=True, slots=True)
+class LoadSettings:
+    """For `make load`. `faults` is a share from 0 to 1; nobody new comes after `minutes`; `overdue` rows are swept."""
+
+    flows: int
+    browsers: int
+    faults: float
+    seed: int
+    minutes: int
+    overdue: int
+    record: bool
+
+
+def load_settings(environment: Mapping[str, str] = os.environ) -> LoadSettings:
+    """Read FLOWS, BROWSERS, FAULTS (percent), SEED, MINUTES, OVERDUE and RECORD. Raises SettingsError."""
+
+    def number(name: str, default: int, most: int, least: int = 1) -> int:
+        text = environment.get(name, "") or str(default)
+        if not text.isdigit() or not least <= int(text) <= most:
+            raise SettingsError(f"{name}={text} does not work; choose a whole number from {least} to {most:,}.")
+        return int(text)
+
+    return LoadSettings(
+        flows=number("FLOWS", 500, 100_000),
+        browsers=number("BROWSERS", 20, 200),
+        faults=number("FAULTS", 0, 50, least=0) / 100,
+        seed=number("SEED", 1, 1_000_000, least=0),
+        minutes=number("MINUTES", 30, 240),
+        overdue=number("OVERDUE", 0, 100_000, least=0),
+        record=environment.get("RECORD", "") not in {"", "0"},
+    )
+
+
 def tool_environment() -> dict[str, str]:
     """Return the environment for a tool of this virtual environment: its `bin` first, and no AWS account of yours."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

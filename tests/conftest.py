@@ -53,7 +53,8 @@ def finch(finch_server: Simulator) -> Iterator[Simulator]:
         CANARIES.add("token", token)
 
 
-def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) -> RunningStack:
+def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str, **more: str) -> RunningStack:
+    """Deploy a stack of a test's own, in front of the simulated Finch."""
     stack = local_stack.deploy(
         stage=stage,
         client_secret=CLIENT_SECRET,
@@ -65,6 +66,7 @@ def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) 
             "LogLevel": "DEBUG",  # so that what must not be logged is looked for where most is logged
             "AllowedProducts": "company directory individual",
             "AllowedReturnUrls": f"{url}/connected",
+            **more,
         },
     )
     finch.redirect_uris.add(f"{stack.public_url}/callback")
@@ -74,13 +76,13 @@ def _deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str) 
 @pytest.fixture(scope="session")
 def static_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
     """A deployment in the static form."""
-    return _deployed(local_stack, finch_server, "local", "static")
+    return deployed(local_stack, finch_server, "local", "static")
 
 
 @pytest.fixture(scope="session")
 def session_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
     """A deployment in the session form, of the same build, in the same emulator."""
-    return _deployed(local_stack, finch_server, "session", "session")
+    return deployed(local_stack, finch_server, "session", "session")
 
 
 @pytest.fixture(params=["static", "session"])

@@ -28,6 +28,7 @@ from finch_connect.model import (
     StartRule,
     Status,
     StoredSecret,
+    Untold,
     Written,
 )
 from finch_connect.ports import Aside, Deadline
@@ -306,11 +307,11 @@ class FakeBus(Down):
         self.published: list[Flow] = []
         self.refuses: set[str] = set()
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[Flow]:
+    def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
         self._check()
         refused = [flow for flow in flows if flow.flow_id in self.refuses]
         self.published += [flow for flow in flows if flow not in refused]
-        return refused
+        return [Untold(flow, "RefusedInThisTest") for flow in refused]
 
 
 class FakeDeadline:

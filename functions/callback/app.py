@@ -6,7 +6,7 @@ from finch_connect.endpoint import endpoint
 from finch_connect.errors import CallbackRefusedError
 from finch_connect.flow import Callback, InProgress, Outcome, callback
 from finch_connect.http import Cookie, Request, Response
-from finch_connect.observability import count, logger
+from finch_connect.observability import count, count_outcome, logger
 from finch_connect.return_urls import RECEIPT_PARAMETER, is_allowed, with_receipt
 from finch_connect.start import readable_cookie
 from finch_connect.states import cookie_name, flow_id_of_cookie
@@ -37,7 +37,10 @@ def handler(request: Request) -> Response:
     flow = answer.flow
     logger.info("answered", flow_id=flow.flow_id, status=flow.status, reason=flow.reason,
                 connection_id=flow.connection_id, finch_request_id=flow.finch_request_id)  # fmt: skip
-    count(flow.status.capitalize())
+    if isinstance(answer, Outcome) and answer.fresh:
+        count_outcome(flow.status, flow.reason)
+    else:  # who asks again hears the same again, and that is no second outcome
+        count("AnsweredAgain")
     if isinstance(answer, InProgress):
         return pages.in_progress(as_json=request.wants_json)
     return _answer(answer, request)

@@ -2,7 +2,7 @@
 
 from finch_connect import coldstart, http, links, pages, wiring
 from finch_connect.config import from_environment
-from finch_connect.endpoint import endpoint
+from finch_connect.endpoint import count_for_a_person, endpoint
 from finch_connect.errors import LinkRefusedError
 from finch_connect.http import Cookie, Request, Response
 from finch_connect.model import LinkRequest
@@ -37,7 +37,8 @@ def handler(request: Request) -> Response:
             return pages.redirect(location).with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case NotOpened(error, flow_id, cookie, max_age):
             logger.warning("session_not_opened", extra={"flow_id": flow_id, "reason": error.reason, **error.fields})
-            count("SessionNotOpened")
+            count("SessionNotOpened", reason=error.reason)
+            count_for_a_person(error)
             page = pages.problem(error, as_json=request.wants_json)
             return page.with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case Confirm(_, flow_id, form_cookie, form_nonce):

@@ -7,7 +7,7 @@ from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
 from finch_connect.deadline import seconds_of
 from finch_connect.model import Status
-from finch_connect.observability import count, log_unexpected, logger
+from finch_connect.observability import count, count_outcome, log_unexpected, logger
 from finch_connect.sweeping import sweep
 
 CONFIG = from_environment()
@@ -32,8 +32,8 @@ def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
             count(f"Swept{name.capitalize()}", number)
     for flow in done.settled:
         logger.info("settled", flow_id=flow.flow_id, status=flow.status, reason=flow.reason)
-        if flow.reason == "token_lost":
-            count("TokenLost")
+        if flow.status in {Status.CONNECTED, Status.QUARANTINED} or flow.reason == "token_lost":
+            count_outcome(flow.status, flow.reason)  # the others are counted by sweep, above
     for error in done.unexpected:
         log_unexpected(error)
     count("Swept")

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from http import HTTPStatus
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -30,22 +32,32 @@ _INTERNAL_SERVER_ERROR = json.dumps(
 """What API Gateway answers for a function that failed."""
 
 
-class DeployedFunctions:
-    """What SAM's API server asks of a runner; each function runs where it was deployed."""
+ALIAS_NAME = "live"
+ALIAS = f"Alias{ALIAS_NAME}"
+"""What SAM appends to a function's logical id for the alias that the template names."""
 
-    def __init__(self, lambda_client: Any, physical: Mapping[str, str]) -> None:
+
+class DeployedFunctions:
+    """What SAM's API server asks of a runner; each function runs where it was deployed.
+
+    At most `at_once` run at the same time, where that is given; the others wait.
+    """
+
+    def __init__(self, lambda_client: Any, physical: Mapping[str, str], at_once: int | None = None) -> None:
         self._lambda = lambda_client
         self._physical = physical
+        self._turn: AbstractContextManager[Any] = BoundedSemaphore(at_once) if at_once else nullcontext()
 
     def is_debugging(self) -> bool:
         """SAM asks whether a debugger is attached."""
         return False
 
     def invoke(self, function_identifier: str, event: str, *_: Any, stdout: Any = None, **__: Any) -> None:
-        """Invoke a function by its logical id and write its payload to `stdout`."""
-        name = self._physical[function_identifier]
+        """Invoke a function by its logical id, as API Gateway does by its alias, and write its payload to `stdout`."""
+        name = self._physical[f"{function_identifier}{ALIAS}"]
         try:
-            answer = self._lambda.invoke(FunctionName=name, Payload=event.encode())
+            with self._turn:
+                answer = self._lambda.invoke(FunctionName=name, Payload=event.encode())
             failed, payload = "FunctionError" in answer, answer["Payload"].read().decode()
         except (BotoCoreError, ClientError):  # the emulator went away under a request
             failed, payload = True, ""

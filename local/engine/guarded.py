@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 _READY_SECONDS = 60.0
+_GONE_SECONDS = 180.0
+"""A hundred functions that ran at once have unpacked two gigabytes, which the guard removes."""
 
 
 class EngineError(Exception):
@@ -53,7 +55,7 @@ def serve(
     finally:
         assert process.stdin is not None  # noqa: S101  # asked for above
         process.stdin.close()  # the guard ends with its input, and the server with it
-        process.wait(timeout=60)
+        process.wait(timeout=_GONE_SECONDS)
 
 
 def free_port() -> int:

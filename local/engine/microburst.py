@@ -122,6 +122,11 @@ class Microburst:
         calls = (Broken(one["rule_id"], one["service"], one["operation"], one["action"]) for one in found)
         return [call for call in calls if call.rule in rules]
 
+    def counts(self) -> tuple[int, int]:
+        """Return how many calls came since it started, and how many of them met a fault."""
+        requests_seen = self._ask("GET", "stats", None)["requests"]
+        return requests_seen["total"], requests_seen["faulted"]
+
     def _ask(self, method: str, path: str, body: Any) -> Any:
         answer = requests.request(method, f"{self.url}/_microburst/{path}", json=body, timeout=_CONTROL_SECONDS)
         answer.raise_for_status()

@@ -16,7 +16,7 @@ from botocore.config import Config
 from local.engine import deploy as deployment
 from local.engine.deploy import Deployed
 from local.engine.emulator import REGION, emulator
-from local.engine.front import DeployedFunctions, Front
+from local.engine.front import ALIAS, ALIAS_NAME, DeployedFunctions, Front
 from local.engine.guarded import EngineError
 from local.server import Wsgi
 from local.settings import architecture
@@ -70,14 +70,20 @@ class RunningStack:
         return payload
 
     def reconfigure(self, variables: Callable[[str], Mapping[str, str]]) -> None:
-        """Change environment variables of all functions, by their logical ids; they start anew with them."""
-        functions = self.client("lambda")
-        for logical_id, name in self.deployed.resources.items():
-            if logical_id.endswith("Function"):
-                known = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-                functions.update_function_configuration(
-                    FunctionName=name, Environment={"Variables": {**known, **variables(logical_id)}}
-                )
+        """Change environment variables of functions, by their logical ids; those that any change start anew with them.
+
+        A function that is called by its alias gets a new version, as with a deployment.
+        """
+        functions, resources = self.client("lambda"), self.deployed.resources
+        for logical_id, name in resources.items():
+            changed = variables(logical_id) if logical_id.endswith("Function") else {}
+            if not changed:
+                continue
+            known = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+            functions.update_function_configuration(FunctionName=name, Environment={"Variables": {**known, **changed}})
+            if logical_id + ALIAS in resources:
+                version = functions.publish_version(FunctionName=name)["Version"]
+                functions.update_alias(FunctionName=name, Name=ALIAS_NAME, FunctionVersion=version)
 
     def logs(self, logical_id: str) -> list[str]:
         """Return a function's log lines so far."""
@@ -136,7 +142,7 @@ class LocalStack:
                     region_name=REGION,
                     aws_access_key_id="test",
                     aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
-                    config=Config(max_pool_connections=64, read_timeout=120, retries={"max_attempts": 0}),
+                    config=Config(max_pool_connections=64, read_timeout=300, retries={"max_attempts": 0}),
                 )
             return self._clients[service]
 
@@ -148,11 +154,12 @@ class LocalStack:
         stage: str = LOCAL_STAGE,
         port: int = 0,
         app: Wsgi | None = None,
+        at_once: int | None = None,
     ) -> RunningStack:
         """Deploy one stack and serve it until the emulator ends.
 
         `parameters` takes the public URL (known once there is a port) and returns the template's parameters. Port 0
-        takes a free one. Raises EngineError.
+        takes a free one; at most `at_once` requests are with the functions at the same time. Raises EngineError.
         """
         try:
             front = self._stack.enter_context(Front(port, app))
@@ -169,7 +176,7 @@ class LocalStack:
             clients=self.client,
         )
         deployment.settle_in(deployed, client_secret, self.client)
-        routes = front.serve_api(self._template, DeployedFunctions(self.client("lambda"), deployed.resources))
+        routes = front.serve_api(self._template, DeployedFunctions(self.client("lambda"), deployed.resources, at_once))
         self._echo("Checking that it works: each route, TTL, stream, one event delivered")
         deployment.verify(deployed, self.client, front.url, routes)
         return RunningStack(front, deployed, self.client, routes)

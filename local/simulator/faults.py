@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import random
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +33,8 @@ KINDS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of one path, `times` times (None: until cleared); with a `code` only of that code's exchange.
+    """One fault of one path, `times` times (None: until cleared), with a `probability`; with a `code` only of
+    that code's exchange.
 
     For `error`: `status`, Finch's error `name`, `finch_code` and `retry_after` (seconds).
     """
@@ -40,6 +42,7 @@ class Fault:
     kind: str
     path: str = "/auth/token"
     times: int | None = 1
+    probability: float = 1.0
     status: int = 500
     name: str = "server_error"
     finch_code: str | None = None
@@ -56,9 +59,10 @@ class Fault:
 
 
 class Faults:
-    """The faults that are on, in the order in which they were added."""
+    """The faults that are on, in the order in which they were added. `draw` returns a number from 0 up to 1."""
 
-    def __init__(self) -> None:
+    def __init__(self, draw: Callable[[], float] = random.random) -> None:
+        self._draw = draw
         self._faults: list[Fault] = []
         self._lock = threading.Lock()
 
@@ -76,7 +80,7 @@ class Faults:
         """Return the fault that this request meets, and count it; `code` is the code that it brings."""
         with self._lock:
             for place, fault in enumerate(self._faults):
-                if fault.path == path and fault.code in {None, code}:
+                if fault.path == path and fault.code in {None, code} and self._draw() < fault.probability:
                     if fault.times == 1:
                         del self._faults[place]
                     elif fault.times is not None:

@@ -50,6 +50,7 @@ class Simulator(Server):
         redirect_uris: Iterable[str] = (),
         port: int = 0,
         clock: Clock = time.time,
+        faults: Faults | None = None,
     ) -> None:
         self.client_id = client_id
         self.client_secret = client_secret
@@ -57,7 +58,7 @@ class Simulator(Server):
         self.client_type = "sandbox"
         self.session_echoes_state = True
         self.store = Store(clock)
-        self.faults = Faults()
+        self.faults = faults or Faults()
         self.calls: list[Call] = []
         super().__init__("finch-simulator", port, self._wsgi)
         self.url = f"http://127.0.0.1:{self.address[1]}"

@@ -11,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
@@ -129,6 +130,29 @@ class FlowMachine(RuleBasedStateMachine):
     def come_back_as_sent(self, trip: Trip, connection: str, echo: str | None, kind: str) -> None:
         """What nearly everyone does: the right browser brings the right code."""
         self.come_back(trip, trip, "its own", "its code", connection, echo, "sandbox", kind)
+
+    @rule(
+        trip=trips,
+        connection=st.sampled_from(CONNECTIONS),
+        step=st.sampled_from(["table.own", "table.settle", "vault.put", "fallback.put"]),
+        done=st.booleans(),
+        vault_down=st.booleans(),
+    )
+    def come_back_and_die(self, trip: Trip, connection: str, step: str, done: bool, vault_down: bool) -> None:
+        """The right browser brings the right code, and the function's process ends before a step or right after it."""
+        part, _, name = step.partition(".")
+        whole = getattr(getattr(self.world, part), name)
+
+        def dies(*arguments: object, **named: object) -> object:
+            if done:
+                whole(*arguments, **named)
+            raise DiedError
+
+        was_down, self.world.vault.down = self.world.vault.down, vault_down or self.world.vault.down
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(getattr(self.world, part), name, dies)
+            self.come_back(trip, trip, "its own", "its code", connection, None, "sandbox", "grant")
+        self.world.vault.down = was_down
 
     def _finch_decides(self, trip: Trip, connection: str, echo: str | None, client_type: str, kind: str) -> None:
         if trip.code in self.finch.script and trip.code in self.finch.exchanged:
@@ -300,6 +324,14 @@ class FlowMachine(RuleBasedStateMachine):
             self._note(flow)
         assert {flow.event_id for flow in self.world.bus.published} <= self.outcomes
 
+    @invariant()
+    def one_attempt_is_told_in_one_way(self) -> None:
+        """However often it is delivered: consumers deduplicate by the event's id."""
+        ways: dict[tuple[str, str], set[str]] = {}
+        for flow in self.world.bus.published:
+            ways.setdefault((flow.flow_id, flow.state_hash), set()).add(flow.event_id)
+        assert all(len(ids) == 1 for ids in ways.values())
+
     def teardown(self) -> None:
         """Let everything come back and the sweeper do its work: then nothing is left over and all is told."""
         for part in PARTS:
@@ -318,8 +350,12 @@ class FlowMachine(RuleBasedStateMachine):
             for text in versions.values()
         }
         settled = self.world.table.settled_calls
-        told_why = [flow for flow in settled if flow.reason in {"token_lost", "superseded"}]
-        assert len(self.finch.issued.keys() - kept) == len(told_why), "a token is in the vault, or a row says why not"
+        told_why = [flow for flow in settled if flow.reason in {"token_lost", "superseded", "interrupted"}]
+        assert len(self.finch.issued.keys() - kept) <= len(told_why), "a token is in the vault, or a row says why not"
+        stored = {flow.secret_version_id for flow in rows if flow.secret_arn}
+        versions = {version for versions in self.world.vault.secrets.values() for version in versions}
+        assert versions <= stored | {flow.state_hash for flow in settled if flow.reason == "token_lost"}, "none dangles"
+        assert all(row.leased_until is None for row in self.world.table.connections.values()), "no lease lasts"
 
 
 FlowMachine.TestCase.settings = settings(max_examples=2000, stateful_step_count=50, deadline=None, derandomize=True)

@@ -18,7 +18,8 @@ from botocore.compat import HTTPHeaders
 from botocore.exceptions import ClientError
 
 from finch_connect.adapters.items import item_of
-from finch_connect.model import Status
+from finch_connect.adapters.table import DynamoFlowTable
+from finch_connect.model import Connection, Status
 from local.engine import LocalStack, RunningStack
 from local.engine.emulator import REGION
 from local.simulator import Simulator
@@ -104,6 +105,7 @@ def attempts(clients: Clients, at: dict[str, str]) -> dict[str, Callable[[], Any
         "write client credentials": lambda: secrets_manager.put_secret_value(
             SecretId=at["client credentials"], SecretString="x"
         ),
+        "look whether a token is stored": lambda: secrets_manager.describe_secret(SecretId=at["token"]),
         "delete token": lambda: secrets_manager.delete_secret(SecretId=at["token"], RecoveryWindowInDays=7),
         "list secrets": secrets_manager.list_secrets,
         "make a connection's secret": lambda: secrets_manager.create_secret(
@@ -157,7 +159,9 @@ MAY = {
     "Relay": {"update a row", "publish as finch.connect"},
     "Sweeper": {
         "query what is due",
+        "read a row",
         "update a row",
+        "look whether a token is stored",
         "read the fallback",
         "make a connection's secret",
         "make a quarantined secret",
@@ -322,11 +326,14 @@ def test_34_no_policy_grants_what_no_code_path_uses(
         assert again.status() == "connected"
 
     event = json.loads((ROOT / "events/relay-connected.json").read_text())
+    event["Records"].append({"dynamodb": {"SequenceNumber": "9", "NewImage": {"id": {"S": "flow#poison"}}}})
     assert run(static_stack, "relay", event) == {"batchItemFailures": []}
 
     with relay_asleep(static_stack):
         overdue = dataclasses.replace(a_flow(static_stack, Status.FAILED), due_at=1, published_at=None)
         static_stack.client("dynamodb").put_item(TableName=static_stack.outputs["TableName"], Item=item_of(overdue))
+        left = Connection(secrets.token_hex(8), "row-34", overdue.flow_id, 1, "v" * 64, "finch/x", None, ())
+        DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"]).own(left, now=1)
         assert run(static_stack, "sweeper", {})["published"] == 1
 
     for function in FUNCTIONS:

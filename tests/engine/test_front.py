@@ -6,11 +6,14 @@ from __future__ import annotations
 import base64
 import io
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
+from samcli.lib.utils.stream_writer import StreamWriter
 
 from local.browser import Browser
 from local.engine.deploy import REFUSED_BY_EMULATOR, build, for_emulator
@@ -40,6 +43,22 @@ class Lambda:
         return {**answer, "FunctionError": "Unhandled"} if self.fails else answer
 
 
+class SlowLambda(Lambda):
+    """Takes its time, and knows how many calls it had at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: list[int] = []
+        self.most = 0
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        self.running.append(1)
+        self.most = max(self.most, len(self.running))
+        time.sleep(0.05)
+        self.running.pop()
+        return super().invoke(**call)
+
+
 @pytest.fixture(scope="module")
 def functions() -> Lambda:
     """What the front invokes."""
@@ -50,7 +69,7 @@ def functions() -> Lambda:
 def front(functions: Lambda) -> Iterator[Front]:
     """A front that serves the built template's routes."""
     with Front(0) as running:
-        names = {name: f"physical-{name}" for name in ("ConnectFunction", "CallbackFunction")}
+        names = {f"{name}Aliaslive": f"physical-{name}" for name in ("ConnectFunction", "CallbackFunction")}
         running.serve_api(build(), DeployedFunctions(functions, names))
         yield running
 
@@ -67,6 +86,16 @@ def event(front: Front, functions: Lambda) -> Any:
         return got
 
     return send
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(2, 2), (None, 8)])
+def test_no_more_functions_run_at_once_than_is_said(at_once: int | None, most: int) -> None:
+    """Who comes then waits for a turn; without a limit nobody does."""
+    slow = SlowLambda()
+    deployed = DeployedFunctions(slow, {"FAliaslive": "physical-f"}, at_once)
+    with ThreadPoolExecutor(8) as callers:
+        list(callers.map(lambda _: deployed.invoke("F", "{}", stdout=StreamWriter(io.StringIO())), range(8)))
+    assert (len(slow.events), slow.most) == (8, most)
 
 
 def test_the_front_serves_the_templates_routes(front: Front, functions: Lambda) -> None:

@@ -197,12 +197,29 @@ def test_relay_connected(invoke: Callable[[str, str], Any], account: Account) ->
     validate_event(json.loads(message["Body"]))
 
 
-def test_a_poison_record_is_named_and_the_others_are_told(account: Account) -> None:
-    """Lambda then tries that one again, and in the end puts it aside."""
-    event = load("relay-connected")
-    poison = {"dynamodb": {"SequenceNumber": "7", "NewImage": {"id": {"S": "flow#x"}, "status": {"S": "connected"}}}}
-    event["Records"].insert(0, poison)
-    assert handler_of("relay")(event, Context()) == {"batchItemFailures": [{"itemIdentifier": "7"}]}
+def with_poison() -> Any:
+    """Return the relay's event with a record before it that is no row of ours."""
+    event, key = load("relay-connected"), {"id": {"S": "flow#x"}}
+    image = {**key, "status": {"S": "connected"}, "customer_id": {"S": "acme"}}
+    event["Records"].insert(0, {"dynamodb": {"SequenceNumber": "7", "Keys": key, "NewImage": image}})
+    return event
+
+
+def test_a_poison_record_is_put_aside_with_its_reason_and_holds_up_nothing(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it stood, its key and why; its content stays in the table."""
+    sqs = boto3.client("sqs")
+    url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
+    monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", url)
+    assert handler_of("relay")(with_poison(), Context()) == {"batchItemFailures": []}
+    (message,) = sqs.receive_message(QueueUrl=url)["Messages"]
+    assert json.loads(message["Body"]) == {"sequence_number": "7", "key": "flow#x", "reason": "unreadable: KeyError"}
+
+
+def test_a_poison_record_that_cannot_be_put_aside_is_tried_again(account: Account) -> None:
+    """The queue is away: Lambda brings the record again, and in the end puts it aside itself."""
+    assert handler_of("relay")(with_poison(), Context()) == {"batchItemFailures": [{"itemIdentifier": "7"}]}
 
 
 def test_a_bus_that_is_away_has_every_record_tried_again(

@@ -77,8 +77,8 @@ def secrets_manager(aws: None) -> Any:
     return client
 
 
-class Monotonic:
-    """A monotonic clock that is moved by hand, in seconds."""
+class Seconds:
+    """A clock that is moved by hand, in seconds."""
 
     now = 1000.0
 
@@ -87,18 +87,18 @@ class Monotonic:
 
 
 @pytest.fixture
-def monotonic() -> Monotonic:
+def seconds() -> Seconds:
     """A clock for caches."""
-    return Monotonic()
+    return Seconds()
 
 
 @pytest.fixture
-def link_keys(secrets_manager: Any, monotonic: Monotonic) -> SecretsManagerLinkKeys:
+def link_keys(secrets_manager: Any, seconds: Seconds) -> SecretsManagerLinkKeys:
     """The link keys over moto."""
-    return SecretsManagerLinkKeys(secrets_manager, "finch/dev/config/link-key", monotonic)
+    return SecretsManagerLinkKeys(secrets_manager, "finch/dev/config/link-key", seconds)
 
 
 @pytest.fixture
-def client_secrets(secrets_manager: Any, monotonic: Monotonic) -> SecretsManagerClientSecrets:
+def client_secrets(secrets_manager: Any, seconds: Seconds) -> SecretsManagerClientSecrets:
     """The client secret over moto."""
-    return SecretsManagerClientSecrets(secrets_manager, "finch/dev/config/client-credentials", monotonic)
+    return SecretsManagerClientSecrets(secrets_manager, "finch/dev/config/client-credentials", seconds)

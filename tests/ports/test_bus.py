@@ -8,10 +8,11 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 
 from finch_connect.adapters.bus import EventBridgeBus, detail, detail_type
 from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import Status
+from finch_connect.model import Status, Untold
 from tests.contracts import validate_event
 from tests.ports.test_flow_table import EVERYTHING, FLOW
 
@@ -91,6 +92,17 @@ def test_an_event_id_is_the_same_for_every_delivery_and_different_for_every_outc
     other_outcome = dataclasses.replace(EVERYTHING, status=Status.FAILED)
     ids = {detail(flow)["event_id"] for flow in (EVERYTHING, other_attempt, other_outcome)}
     assert len(ids) == 3
+
+
+def test_an_entry_that_the_bus_refuses_is_named_with_its_word_for_why(aws: None) -> None:
+    """PutEvents answers 200 and refuses single entries (AWS: handling failures with PutEvents)."""
+    client = boto3.client("events")
+    other = dataclasses.replace(EVERYTHING, flow_id="g" * 22)
+    entries = [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}, {"EventId": "1"}]
+    with Stubber(client) as aws_answers:
+        aws_answers.add_response("put_events", {"FailedEntryCount": 1, "Entries": entries})
+        untold = EventBridgeBus(client, "finch-connect-dev").publish([EVERYTHING, other])
+    assert untold == [Untold(EVERYTHING, "ThrottlingException")]
 
 
 def test_a_bus_that_is_not_there_is_said(aws: None) -> None:

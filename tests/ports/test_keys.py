@@ -9,7 +9,7 @@ import pytest
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.secret import Secret
-from tests.ports.conftest import Monotonic
+from tests.ports.conftest import Seconds
 
 LINK_KEY = "finch/dev/config/link-key"
 CREDENTIALS = "finch/dev/config/client-credentials"
@@ -26,7 +26,7 @@ def test_the_current_key_signs(link_keys: SecretsManagerLinkKeys) -> None:
 
 
 def test_after_a_rotation_the_new_and_the_previous_key_are_accepted(
-    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, monotonic: Monotonic
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
 ) -> None:
     """Links that were signed yesterday go on working."""
     link_keys.current()
@@ -47,25 +47,35 @@ def test_a_key_from_before_the_previous_one_is_accepted_no_more(
 
 
 def test_an_unknown_kid_is_looked_up_at_most_every_ten_seconds(
-    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, monotonic: Monotonic
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
 ) -> None:
     """Anyone can make up a kid; that must not become a bill for Secrets Manager."""
     assert link_keys.find("made-up") is None
     rotate(secrets_manager, "2", "second-key")
     assert link_keys.find("2") is None, "looked up a moment ago"
-    monotonic.now += 11
+    seconds.now += 11
     assert link_keys.find("2") is not None
 
 
 def test_a_key_is_kept_for_five_minutes(
-    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, monotonic: Monotonic
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
 ) -> None:
     """Long enough to save calls, short enough for a rotation."""
     link_keys.current()
     rotate(secrets_manager, "2", "second-key")
-    monotonic.now += 299
+    seconds.now += 299
     assert link_keys.current().kid == "1"
-    monotonic.now += 2
+    seconds.now += 2
+    assert link_keys.current().kid == "2"
+
+
+def test_a_key_is_read_again_when_the_clock_was_set_back(
+    link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
+) -> None:
+    """Its age is not known then; a rotated key must not live longer for that."""
+    link_keys.current()
+    rotate(secrets_manager, "2", "second-key")
+    seconds.now -= 60
     assert link_keys.current().kid == "2"
 
 
@@ -92,8 +102,8 @@ def test_a_secret_of_another_form_is_named_and_not_shown(
     assert "hunter2" not in repr(caught.value.__context__ if not caught.value.__suppress_context__ else caught.value)
 
 
-def test_a_missing_link_key_is_said(secrets_manager: Any, monotonic: Monotonic) -> None:
+def test_a_missing_link_key_is_said(secrets_manager: Any, seconds: Seconds) -> None:
     """Deleted by hand: no link can be verified, and no page pretends otherwise."""
-    keys = SecretsManagerLinkKeys(secrets_manager, "finch/dev/config/none", monotonic)
+    keys = SecretsManagerLinkKeys(secrets_manager, "finch/dev/config/none", seconds)
     with pytest.raises(ServiceUnavailableError, match="link_key_missing"):
         keys.current()

@@ -16,6 +16,8 @@ from finch_connect.adapters.items import DUE_PARTITION
 from finch_connect.config import Config, read
 from finch_connect.errors import ConfigurationError
 from finch_connect.model import RESTARTABLE, SETTLED
+from local.engine.front import ALIAS
+from local.expand import REGION, expanded
 from tests.template import ROOT, load_template
 
 TEMPLATE = load_template()
@@ -198,6 +200,66 @@ def test_the_environment_is_what_the_configuration_reads() -> None:
     assert required <= given
     others = {name for name in given if name.startswith("POWERTOOLS_")} | {"AWS_CA_BUNDLE"}  # read by libraries
     assert len(given - others) == len(dataclasses.fields(Config))
+
+
+PUBLIC = ("ConnectFunction", "CallbackFunction")
+
+
+@pytest.mark.parametrize("function", PUBLIC)
+def test_the_api_calls_an_alias_of_what_is_published(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snapshots are of published versions only (AWS: Lambda SnapStart): integration and permission name the alias."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    plain = expanded(ROOT / "template.yaml")["Resources"]
+    (version,) = (name for name in plain if re.fullmatch(rf"{function}Version[0-9a-f]{{10}}", name))
+    alias = plain[f"{function}{ALIAS}"]["Properties"]
+    assert (alias["Name"], alias["FunctionVersion"]) == ("live", {"Fn::GetAtt": [version, "Version"]})
+    routes = plain["HttpApi"]["Properties"]["Body"]["paths"].values()
+    called = {json.dumps(route["x-amazon-apigateway-integration"]["uri"]) for path in routes for route in path.values()}
+    assert any(f"${{{function}{ALIAS}}}" in uri for uri in called)
+    assert not any(f"${{{function}.Arn}}" in uri for uri in called)
+    allowed = [
+        body["Properties"]["FunctionName"] for body in plain.values() if body["Type"] == "AWS::Lambda::Permission"
+    ]
+    assert {"Ref": f"{function}{ALIAS}"} in allowed
+    assert {"Ref": function} not in allowed
+
+
+@pytest.mark.parametrize("function", PUBLIC)
+def test_snapshots_are_taken_only_when_asked_for_and_not_kept(function: str) -> None:
+    """Each version with a snapshot costs by the hour: off by default, and an old version goes with its alias."""
+    assert TEMPLATE["Parameters"]["SnapStart"]["Default"] == "off"
+    wanted = {"Fn::If": ["HasSnapStart", "PublishedVersions", "None"]}
+    assert properties(function)["SnapStart"] == {"ApplyOn": wanted}
+    assert RESOURCES[function]["DeletionPolicy"] == "Delete"
+
+
+def test_the_functions_people_wait_for_have_the_larger_share_of_a_processor() -> None:
+    """It comes with memory; and arm64, which costs less, unless asked otherwise."""
+    assert TEMPLATE["Parameters"]["Architecture"]["Default"] == "arm64"
+    assert {properties(function)["MemorySize"] for function in PUBLIC} == {1024}
+    assert {properties(function)["MemorySize"] for function in FUNCTIONS.keys() - PUBLIC} == {512}
+
+
+def test_nobody_waits_for_relay_and_sweeper() -> None:
+    """So they have neither alias nor snapshot."""
+    for function in FUNCTIONS.keys() - PUBLIC:
+        assert not {"AutoPublishAlias", "SnapStart"} & properties(function).keys()
+
+
+def test_each_build_publishes_new_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SAM looks at a parameter's name and not at its value, so another value alone would never reach the alias.
+
+    The layer is another one in each build (tests/engine), and that is what publishes. When the first assertion fails,
+    SAM has learned to look at values, and the layer's build needs no time in it any more.
+    """
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+
+    def versions(**given: str) -> set[str]:
+        plain = expanded(ROOT / "template.yaml", **given)["Resources"]
+        return {name for name, body in plain.items() if body["Type"] == "AWS::Lambda::Version"}
+
+    assert versions(ConnectMode="session") == versions(ConnectMode="static")
+    assert versions(layer="one").isdisjoint(versions(layer="another"))
 
 
 def test_secrets_are_never_parameters() -> None:

@@ -27,6 +27,7 @@ _UNCHECKED: Any = {
     "verify_iat": False,
     "verify_nbf": False,
     "verify_iss": False,
+    "verify_jti": False,  # which must be a text for PyJWT
 }
 
 

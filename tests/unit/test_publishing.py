@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from finch_connect.model import Status
+from finch_connect.model import Status, Untold
 from finch_connect.publishing import publish, unpublished_outcomes
 from tests.unit.conftest import GRANT, World
 from tests.unit.test_sweeping import swept
@@ -24,7 +24,7 @@ def test_what_the_bus_refuses_is_named_and_stays_due(world: World) -> None:
     """The stream tries it again, and the sweeper after it."""
     one, two = world.finished(world.started()), world.finished(world.started("globex"))
     world.bus.refuses = {one.flow_id}
-    assert publish([one, two], world.relay_ports) == [one]
+    assert publish([one, two], world.relay_ports) == [Untold(one, "RefusedInThisTest")]
     assert world.row().published_at is None
     world.bus.refuses = set()
     world.clock.forward(minutes=3)
@@ -69,7 +69,7 @@ def test_a_bus_that_is_away_takes_nothing(world: World) -> None:
     """All are named, so that the stream tries them again."""
     flow = world.finished(world.started())
     world.bus.down = True
-    assert publish([flow], world.relay_ports) == [flow]
+    assert publish([flow], world.relay_ports) == [Untold(flow, "down_in_this_test")]
     assert world.row().published_at is None
 
 
@@ -79,7 +79,8 @@ def test_a_later_outcome_is_not_told_before_an_earlier_one(world: World) -> None
     connected = world.finished(world.started())
     other = world.finished(world.started("globex"))
     world.bus.refuses = {denied.flow_id}
-    assert publish([denied, connected, other], world.relay_ports) == [denied, connected]
+    untold = publish([denied, connected, other], world.relay_ports)
+    assert [one.flow for one in untold] == [denied, connected]
     world.bus.refuses = set()
     assert publish([denied, connected], world.relay_ports) == []
     assert [flow.status for flow in world.bus.published if flow.flow_id == denied.flow_id] == ["denied", "connected"]

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from finch_connect.model import Flow, Status
+from finch_connect.model import Flow, Status, Untold
 from finch_connect.secret import Secret
 from finch_connect.sweeping import sweep
 from tests.unit import conftest
@@ -172,7 +172,7 @@ def test_untold_outcomes_are_told_ten_at_a_time(world: World) -> None:
     calls: list[int] = []
     whole = world.bus.publish
 
-    def noted(flows: Sequence[Flow]) -> Sequence[Flow]:
+    def noted(flows: Sequence[Flow]) -> Sequence[Untold]:
         calls.append(len(flows))
         return whole(flows)
 

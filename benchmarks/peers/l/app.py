@@ -1,5 +1,6 @@
 """L: Finch's own SDK and boto3 clients: exchange, one secret, one row. Less work than ours."""
 
+import functools
 import json
 import os
 import time
@@ -10,16 +11,21 @@ from finch import Finch
 dynamodb, secretsmanager = boto3.client("dynamodb"), boto3.client("secretsmanager")
 
 
-def handler(event, context):
-    """Exchange the code, store the token, write one row."""
-    query = event["queryStringParameters"]
+@functools.cache
+def finch():
+    """Make Finch's client, once a container."""
     secret = secretsmanager.get_secret_value(SecretId=os.environ["CLIENT_CREDENTIALS_SECRET_ARN"])["SecretString"]
-    finch = Finch(
+    return Finch(
         client_id=os.environ["FINCH_CLIENT_ID"],
         client_secret=json.loads(secret)["client_secret"],
         base_url=os.environ["FINCH_API_URL"],
     )
-    token = finch.access_tokens.create(code=query["code"], redirect_uri="https://connect.example.com/callback")
+
+
+def handler(event, context):
+    """Exchange the code, store the token, write one row."""
+    query = event["queryStringParameters"]
+    token = finch().access_tokens.create(code=query["code"], redirect_uri="https://connect.example.com/callback")
     stored = secretsmanager.create_secret(
         Name=f"finch/bench/connections/{query['state']}", SecretString=json.dumps({"access_token": token.access_token})
     )

@@ -16,6 +16,7 @@ from finch_connect.ports import Deadline
 type Serve = Callable[[http.Request], http.Response]
 type Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
+_UNREADABLE = frozenset({"link_key_missing", "secret_unreadable"})
 
 PREFETCH = pages.problem(PrefetchError("prefetch"))
 """A browser that looks ahead gets this and changes nothing."""
@@ -53,10 +54,19 @@ def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError
     return decorate
 
 
+def count_for_a_person(error: FinchConnectError) -> None:
+    """Count what lets no connection be made until a person has put it right: our secrets, Finch's opinion of them."""
+    if error.reason in _UNREADABLE or error.fields.get("operation") == "GetSecretValue":
+        count("SecretUnreadable", reason=error.reason)
+    if error.fields.get("status") == HTTPStatus.UNAUTHORIZED:
+        count("CredentialsRefused")
+
+
 def _problem(error: FinchConnectError, config: Config, as_json: bool) -> http.Response:
     ours = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     logger.warning("try_again" if ours else "refused", extra={"reason": error.reason, **error.fields})
-    count("TriedLater" if ours else "Refused")
+    count("TriedLater" if ours else "Refused", reason=error.reason)
+    count_for_a_person(error)
     # Who may send open links is trying things out on a laptop: tell what is wrong. Anyone else gets one same page.
     facts = [error.reason, *map(str, error.fields.values())]
     return pages.problem(error, as_json=as_json, detail=": ".join(facts) if config.open_links else None)

@@ -116,7 +116,8 @@ def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | 
 
     # 3. Finch says no, or brings nothing. An error wins over a code.
     if came.error is not None or came.code is None:
-        return Outcome(_settle(_ended(came.error, flow, ports), ports), key, bound.cookie)
+        settled, fresh = _settle(_ended(came.error, flow, ports), ports)
+        return Outcome(settled, key, bound.cookie, fresh)
 
     # 4. Exchange the code. Only if nothing of it left may the claim be taken back.
     with ports.deadline.keeping(_AFTER_THE_EXCHANGE * config.call_timeout):
@@ -129,7 +130,8 @@ def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | 
     outcome = _kept(answer, flow, bound, ports, config)
 
     # 7. Settle, answer.
-    return Outcome(_settle(outcome, ports), key, bound.cookie)
+    settled, fresh = _settle(outcome, ports)
+    return Outcome(settled, key, bound.cookie, fresh)
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,9 +265,9 @@ def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> 
     )
 
 
-def _settle(outcome: Flow, ports: CallbackPorts) -> Flow:
-    """Write the outcome; if the sweeper was there first, what it wrote holds."""
+def _settle(outcome: Flow, ports: CallbackPorts) -> tuple[Flow, bool]:
+    """Write the outcome and return it with True; if the sweeper was there first, what it wrote holds, with False."""
     settled = ports.flows.settle(outcome, was=Status.CLAIMED)
     if isinstance(settled, NotWritten) and settled.flow is not None:
-        return settled.flow
-    return outcome
+        return settled.flow, settled.flow.event_id == outcome.event_id
+    return outcome, True

@@ -251,6 +251,14 @@ Exchange = Grant | Declined | Unclear | NotSent
 
 
 @dataclass(frozen=True, slots=True)
+class Untold:
+    """An outcome that the bus did not take, and why, in AWS's code or a word of ours."""
+
+    flow: Flow
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class SessionOpened:
     """A Connect session: where to send the person."""
 

@@ -9,21 +9,48 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 NAMESPACE = "FinchConnect"
 
+COUNTED = frozenset(
+    {
+        # What became of a request to connect and of a callback (docs/operations.md says what each means).
+        *("Started", "AskedFirst", "OpenedAgain", "SessionNotOpened"),
+        *("Connected", "Denied", "Failed", "Quarantined", "Orphaned", "Unstored", "AnsweredAgain"),
+        *("Refused", "TriedLater", "UnexpectedError"),
+        # What needs a person whatever the outcome was.
+        *("TokenLost", "CredentialsRefused", "SecretUnreadable"),
+        # Relay and sweeper.
+        *("Published", "PutAside"),
+        *("Swept", "SweptAbandoned", "SweptOrphaned", "SweptPlaced", "SweptFinished", "SweptPublished", "SweptStuck"),
+    }
+)
+MEASURED = frozenset({"PublishLag"})
+"""Every metric there is, by name. Tests hold the code, the alarms and docs/operations.md to it."""
+
 # The service's name comes from the template (POWERTOOLS_SERVICE_NAME): it holds the stage, and metrics have it.
 logger = Logger()
 _metrics = Metrics(namespace=NAMESPACE)
 
 
-def count(name: str, number: int = 1) -> None:
-    """Add to a metric (CamelCase name), in CloudWatch's embedded format, one log line each."""
-    _metrics.add_metric(name=name, unit=MetricUnit.Count, value=number)
-    _metrics.flush_metrics()
+def count(name: str, number: int = 1, *, reason: str | None = None) -> None:
+    """Add to one of COUNTED, in CloudWatch's embedded format, one log line each.
+
+    With a reason it is counted twice in that line: for the service, and for the service and this reason. Reasons are
+    words of this source code, so they are few, as each is a metric of its own, and hold no secret.
+    """
+    _emit(name, MetricUnit.Count, number, reason)
+
+
+def count_outcome(status: str, reason: str | None) -> None:
+    """Count what became of a flow, when it is settled, and what in it needs a person."""
+    count(status.capitalize(), reason=reason)
+    if reason == "token_lost":
+        count("TokenLost")
+    if reason == "invalid_client":
+        count("CredentialsRefused")
 
 
 def measure(name: str, milliseconds: float) -> None:
-    """Add a duration to a metric (CamelCase name)."""
-    _metrics.add_metric(name=name, unit=MetricUnit.Milliseconds, value=milliseconds)
-    _metrics.flush_metrics()
+    """Note one of MEASURED."""
+    _emit(name, MetricUnit.Milliseconds, milliseconds, None)
 
 
 def log_unexpected(error: BaseException) -> None:
@@ -31,3 +58,10 @@ def log_unexpected(error: BaseException) -> None:
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
     logger.error("unexpected_error", error=type(error).__name__, where=where)
+
+
+def _emit(name: str, unit: MetricUnit, value: float, reason: str | None) -> None:
+    _metrics.add_metric(name=name, unit=unit, value=value)
+    if reason is not None:
+        _metrics.add_dimensions(service=logger.service, reason=reason)
+    _metrics.flush_metrics()

@@ -23,6 +23,7 @@ from finch_connect.model import (
     StartRule,
     Status,
     StoredSecret,
+    Untold,
     Written,
 )
 from finch_connect.secret import Secret
@@ -205,7 +206,7 @@ class FinchSessions(Protocol):
 class Bus(Protocol):
     """The event bus."""
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[Flow]:
+    def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
         """Publish one event per flow and return those the bus did not take. Raises ServiceUnavailableError."""
         ...
 

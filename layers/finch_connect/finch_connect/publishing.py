@@ -5,40 +5,40 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import SETTLED, Flow, Status, epoch_ms
+from finch_connect.model import SETTLED, Flow, Status, Untold, epoch_ms
 from finch_connect.ports import RelayPorts, SweeperPorts
 
 
-def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Flow]:
+def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Untold]:
     """Publish each settled flow's outcome and mark its row; return those the bus did not take.
 
     A later outcome of a flow is not told before an earlier one: behind one that was refused it waits too. A mark that
     fails is no failure: the sweeper then publishes the same event, with the same `event_id`, once more.
     """
-    refused: list[Flow] = []
+    untold: list[Untold] = []
     for batch in _batches(flows):
-        waiting = {flow.flow_id for flow in refused}
-        refused += [flow for flow in batch if flow.flow_id in waiting]
-        refused += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
-    return refused
+        waiting = {one.flow.flow_id: one.reason for one in untold}
+        untold += [Untold(flow, waiting[flow.flow_id]) for flow in batch if flow.flow_id in waiting]
+        untold += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
+    return untold
 
 
-def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Flow]:
+def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Untold]:
     """Publish at most one outcome of each flow."""
     for flow in batch:
         _end_lease(flow, ports)
     try:
-        refused = ports.bus.publish(batch)
-    except ServiceUnavailableError:
-        return batch
-    now = epoch_ms(ports.clock())
+        untold = ports.bus.publish(batch)
+    except ServiceUnavailableError as error:
+        return [Untold(flow, str(error.fields.get("aws_code") or error.reason)) for flow in batch]
+    now, waiting = epoch_ms(ports.clock()), {one.flow.flow_id for one in untold}
     for flow in batch:
-        if flow not in refused:
+        if flow.flow_id not in waiting:
             try:
                 ports.flows.mark_published(flow, at=now)
             except ServiceUnavailableError:
                 continue
-    return refused
+    return untold
 
 
 def _end_lease(flow: Flow, ports: RelayPorts | SweeperPorts) -> None:

@@ -91,9 +91,9 @@ def _is_time(ports: SweeperPorts) -> bool:
 
 def _tell(flows: list[Flow], done: Sweep, ports: SweeperPorts) -> None:
     """Publish what the relay did not: its stream lost it, or the mark failed."""
-    refused = publish(flows, ports)
-    done.stuck += [flow.flow_id for flow in refused]
-    done.published += len(flows) - len(refused)
+    untold = publish(flows, ports)
+    done.stuck += [one.flow.flow_id for one in untold]
+    done.published += len(flows) - len(untold)
 
 
 def _end_lease(connection: Connection, done: Sweep, ports: SweeperPorts) -> None:

@@ -111,11 +111,11 @@ def _fallback(client: Callable[[str], Any], config: Config) -> ParameterFallback
 
 
 def _link_keys(client: Any, config: Config) -> SecretsManagerLinkKeys:
-    return SecretsManagerLinkKeys(client, config.link_key_secret_arn, time.monotonic)
+    return SecretsManagerLinkKeys(client, config.link_key_secret_arn, time.time)
 
 
 def _client_secrets(client: Any, config: Config) -> SecretsManagerClientSecrets:
-    return SecretsManagerClientSecrets(client, config.client_credentials_secret_arn, time.monotonic)
+    return SecretsManagerClientSecrets(client, config.client_credentials_secret_arn, time.time)
 
 
 def _now() -> datetime:

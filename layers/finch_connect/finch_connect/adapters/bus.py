@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finch_connect.adapters.aws import translated
-from finch_connect.model import Flow, Status, from_epoch_ms
+from finch_connect.model import Flow, Status, Untold, from_epoch_ms
 
 SOURCE = "finch.connect"
 DETAIL_VERSION = "1"
@@ -31,16 +31,16 @@ class EventBridgeBus:
         self._client = client
         self._bus = bus_name
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[Flow]:
+    def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
         """See `ports.Bus.publish`."""
-        refused: list[Flow] = []
+        untold: list[Untold] = []
         for start in range(0, len(flows), _MOST_ENTRIES):
             batch = flows[start : start + _MOST_ENTRIES]
             with translated("PutEvents"):
                 answer = self._client.put_events(Entries=[self._entry(flow) for flow in batch])
-            if answer["FailedEntryCount"]:
-                refused += [flow for flow, told in zip(batch, answer["Entries"], strict=True) if "ErrorCode" in told]
-        return refused
+                entries = zip(batch, answer["Entries"], strict=True)
+            untold += [Untold(flow, entry["ErrorCode"]) for flow, entry in entries if "ErrorCode" in entry]
+        return untold
 
     def _entry(self, flow: Flow) -> dict[str, Any]:
         return {

@@ -17,25 +17,25 @@ CACHE_SECONDS = 300.0
 REFETCH_SECONDS = 10.0
 """An unknown `kid` is looked for again at most this often: anyone can make one up."""
 
-Monotonic = Callable[[], float]
-"""Returns seconds on a clock that only goes forward."""
+Seconds = Callable[[], float]
+"""Returns epoch seconds: a monotonic clock may stand still while the function is frozen, and a rotated key must go."""
 
 
 class SecretsManagerClientSecrets:
     """Implements `ports.ClientSecrets` on `config/client-credentials`: JSON with `client_secret`."""
 
-    def __init__(self, client: Any, name: str, monotonic: Monotonic) -> None:
+    def __init__(self, client: Any, name: str, now: Seconds) -> None:
         self._client = client
         self._name = name
-        self._monotonic = monotonic
+        self._now = now
         self._kept: tuple[float, Secret] | None = None
 
     def read(self, *, fresh: bool = False) -> Secret:
         """See `ports.ClientSecrets.read`."""
-        if self._kept is not None and not fresh and self._monotonic() - self._kept[0] < CACHE_SECONDS:
+        if self._kept is not None and not fresh and _is_recent(self._kept[0], self._now(), CACHE_SECONDS):
             return self._kept[1]
         text = _field(_read(self._client, self._name, "AWSCURRENT") or "", "client_secret")
-        self._kept = (self._monotonic(), Secret(text))
+        self._kept = (self._now(), Secret(text))
         return self._kept[1]
 
 
@@ -45,28 +45,28 @@ class SecretsManagerLinkKeys:
     A rotation puts a new version: AWS then calls the one before AWSPREVIOUS, and links under it go on working.
     """
 
-    def __init__(self, client: Any, name: str, monotonic: Monotonic) -> None:
+    def __init__(self, client: Any, name: str, now: Seconds) -> None:
         self._client = client
         self._name = name
-        self._monotonic = monotonic
+        self._now = now
         self._current: tuple[float, LinkKey] | None = None
         self._previous: tuple[float, LinkKey | None] | None = None
         self._looked_again: float | None = None
 
     def current(self) -> LinkKey:
         """See `ports.LinkKeys.current`."""
-        if self._current is None or self._age(self._current) >= CACHE_SECONDS:
+        if self._current is None or not _is_recent(self._current[0], self._now(), CACHE_SECONDS):
             key = self._stage("AWSCURRENT")
             if key is None:
                 raise ServiceUnavailableError("link_key_missing")
-            self._current = (self._monotonic(), key)
+            self._current = (self._now(), key)
         return self._current[1]
 
     def find(self, kid: str) -> LinkKey | None:
         """See `ports.LinkKeys.find`."""
         found = self._among(kid)
-        if found is None and (self._looked_again is None or self._monotonic() - self._looked_again >= REFETCH_SECONDS):
-            self._looked_again = self._monotonic()
+        if found is None and not _is_recent(self._looked_again, self._now(), REFETCH_SECONDS):
+            self._looked_again = self._now()
             self._current = self._previous = None  # the key may have been rotated since
             found = self._among(kid)
         return found
@@ -76,17 +76,19 @@ class SecretsManagerLinkKeys:
         key = self.current()
         if key.kid == kid:
             return key
-        if self._previous is None or self._age(self._previous) >= CACHE_SECONDS:
-            self._previous = (self._monotonic(), self._stage("AWSPREVIOUS"))
+        if self._previous is None or not _is_recent(self._previous[0], self._now(), CACHE_SECONDS):
+            self._previous = (self._now(), self._stage("AWSPREVIOUS"))
         previous = self._previous[1]
         return previous if previous is not None and previous.kid == kid else None
-
-    def _age(self, kept: tuple[float, object]) -> float:
-        return self._monotonic() - kept[0]
 
     def _stage(self, stage: str) -> LinkKey | None:
         text = _read(self._client, self._name, stage)
         return None if text is None else LinkKey(kid=_field(text, "kid"), key=Secret(_field(text, "key")))
+
+
+def _is_recent(then: float | None, now: float, seconds: float) -> bool:
+    """Return whether that was less than `seconds` ago; on a clock that was set back it was not."""
+    return then is not None and 0 <= now - then < seconds
 
 
 def _read(client: Any, name: str, stage: str) -> str | None:

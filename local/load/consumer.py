@@ -1,0 +1,80 @@
+"""The team's consumer under load: takes events off the queue in tens and notes when it saw each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+_WAIT_SECONDS = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One delivery of one event; `at` is epoch seconds."""
+
+    event: dict[str, Any]
+    at: float
+
+    @property
+    def detail(self) -> dict[str, Any]:
+        """The event's own part."""
+        detail: dict[str, Any] = self.event["detail"]
+        return detail
+
+
+class Consumer:
+    """Polls the queue in a thread until it is left; keeps every delivery."""
+
+    def __init__(self, sqs: Any, queue_url: str) -> None:
+        self._sqs = sqs
+        self._queue_url = queue_url
+        self._seen: list[Seen] = []
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="consumer", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def seen(self) -> list[Seen]:
+        """Return all deliveries so far, in the order in which they came."""
+        return list(self._seen)
+
+    def settle(self, quiet_seconds: float, most_seconds: float) -> None:
+        """Wait until nothing came for a while, at most so long."""
+        patience, before, since = time.monotonic() + most_seconds, -1, time.monotonic()
+        while time.monotonic() < patience and time.monotonic() - since < quiet_seconds:
+            if len(self._seen) != before:
+                before, since = len(self._seen), time.monotonic()
+            time.sleep(0.1)
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            # A queue that cannot be reached for a moment is asked again; what was not deleted comes again.
+            with contextlib.suppress(BotoCoreError, ClientError):
+                self._take()
+
+    def _take(self) -> None:
+        messages = self._sqs.receive_message(
+            QueueUrl=self._queue_url, WaitTimeSeconds=_WAIT_SECONDS, MaxNumberOfMessages=10
+        ).get("Messages", [])
+        now = time.time()
+        self._seen += [Seen(json.loads(message["Body"]), now) for message in messages]
+        if messages:
+            handles = [
+                {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]} for place, message in enumerate(messages)
+            ]
+            self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=handles)

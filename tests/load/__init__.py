@@ -1,0 +1,1 @@
+"""Load: the accounting, the people, and a short run of `make load` itself."""
