@@ -51,8 +51,8 @@ _CALLS = {
 """Each call: service, operation, and what of the request tells it from others (JMESPath)."""
 
 
-def fault(call: str, function: str, kind: Kind, person: Person, times: int | None = None) -> AwsFault:
-    """Return a fault of one call of one function for one person's flow."""
+def fault(call: str, kind: Kind, person: Person, times: int | None = None) -> AwsFault:
+    """Return a fault of one call for one person's flow."""
     service, operation, match = _CALLS[call]
     return AwsFault(
         kind,
@@ -64,15 +64,14 @@ def fault(call: str, function: str, kind: Kind, person: Person, times: int | Non
             stage=person.stage.name,
             table=person.stack.outputs["TableName"],
         ),
-        function=f"{function.capitalize()}Function",
         times=times,
         seconds=SLOW_SECONDS,
     )
 
 
-def away(call: str, function: str, person: Person) -> AwsFault:
+def away(call: str, person: Person) -> AwsFault:
     """Return a fault that lasts: this call always fails, at once."""
-    return fault(call, function, Kind.DENIED, person)
+    return fault(call, Kind.DENIED, person)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +131,7 @@ def expected(cell: Cell) -> Story:
 @contextmanager
 def meeting(cell: Cell, person: Person, stage: Stage) -> Iterator[None]:
     """Have the cell's fault on, and see that it was met."""
-    broken = fault(cell.row.call, cell.row.function, cell.kind, person, cell.times)
+    broken = fault(cell.row.call, cell.kind, person, cell.times)
     with stage.proxy.breaking(broken) as rules:
         yield
         assert stage.proxy.broken(rules), "the call that was to fail was not made"
@@ -171,8 +170,8 @@ def _called_back(cell: Cell, stage: Stage) -> Story:
             stage.stack.client("secretsmanager").delete_secret(SecretId=person.secret_name, RecoveryWindowInDays=7)
     callback = person.approved()
     also = {
-        "release": [away("read the client secret", "callback", person)],
-        "fallback": [away("create the secret", "callback", person)],
+        "release": [away("read the client secret", person)],
+        "fallback": [away("create the secret", person)],
     }
     if cell.row.alone:
         stage.kill("CallbackFunction")  # a cold one reads the secrets
@@ -204,7 +203,7 @@ def _swept(cell: Cell, stage: Stage) -> Story:
     callback = person.approved()
     broken_before, moved_on = _OVERDUE[cell.row.call]
     with stage.sweeping:
-        with stage.proxy.breaking(*[away(call, "callback", person) for call in broken_before]):
+        with stage.proxy.breaking(*[away(call, person) for call in broken_before]):
             person.come_back(callback)
         with meeting(cell, person, stage):
             person.time_passes()
