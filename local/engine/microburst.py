@@ -42,7 +42,7 @@ class Kind(enum.StrEnum):
     """AWS did what was asked; half its answer arrives."""
 
 
-_THROTTLES = {"dynamodb": "ProvisionedThroughputExceededException"}
+_THROTTLES = {"dynamodb": ("ProvisionedThroughputExceededException", 400), "sqs": ("ServiceUnavailable", 503)}
 _INTERNAL_ERRORS = {"dynamodb": "InternalServerError", "secretsmanager": "InternalServiceError"}
 
 
@@ -70,10 +70,10 @@ class AwsFault:
         return {**rule, "probability": self.probability, **self._effect()}
 
     def _effect(self) -> dict[str, Any]:
-        throttle = _THROTTLES.get(self.service, "ThrottlingException")
+        throttle, status = _THROTTLES.get(self.service, ("ThrottlingException", 400))
         internal = _INTERNAL_ERRORS.get(self.service, "InternalFailure")
         effects: dict[Kind, dict[str, Any]] = {
-            Kind.THROTTLED: {"error": {"code": throttle, "status": 400, "message": "Rate exceeded"}},
+            Kind.THROTTLED: {"error": {"code": throttle, "status": status, "message": "Rate exceeded"}},
             Kind.ERROR: {"error": {"code": internal, "status": 500, "message": "Broken on demand"}},
             Kind.DENIED: {"error": {"code": "AccessDeniedException", "status": 400, "message": "Denied on demand"}},
             Kind.RESET_BEFORE: {"reset": True},

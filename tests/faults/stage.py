@@ -48,6 +48,7 @@ class Stage:
     streaming: bool = True
     """Whether the emulator brings the relay its records."""
     _mailbox: threading.Lock = field(default_factory=threading.Lock)
+    _aside: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -65,16 +66,25 @@ class Stage:
         kinds = {event["detail"]["event_id"]: event["detail-type"] for event in events}
         return tuple(_IN_A_WORD.get(kind, kind.removeprefix("Connection ").lower()) for kind in kinds.values())
 
-    def carry(self, person: Person) -> list[str]:
-        """Bring the relay the record of this person's outcome, as the stream does; return what it names as failed."""
-        item = self.stack.client("dynamodb").get_item(
-            TableName=self.stack.outputs["TableName"],
-            Key={"id": {"S": f"flow#{person.flow_id}"}},
-            ConsistentRead=True,
-        )["Item"]
-        change = {"Keys": {"id": item["id"]}, "NewImage": item, "SequenceNumber": person.flow_id}
-        answer = self.stack.invoke("RelayFunction", {"Records": [{"eventName": "MODIFY", "dynamodb": change}]})
-        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    def bring(self, *items: dict[str, Any]) -> list[str]:
+        """Bring the relay these rows as the stream does; return the flows whose records it names as failed."""
+        changes = [
+            {"Keys": {"id": item["id"]}, "NewImage": item, "SequenceNumber": str(place)}
+            for place, item in enumerate(items)
+        ]
+        event = {"Records": [{"eventName": "MODIFY", "dynamodb": change} for change in changes]}
+        failed = [int(one["itemIdentifier"]) for one in self.stack.invoke("RelayFunction", event)["batchItemFailures"]]
+        return [items[place]["id"]["S"].removeprefix("flow#") for place in failed]
+
+    def set_aside(self) -> str:
+        """Return what is in the relay's dead-letter queue, as one text."""
+        sqs, queue = self.stack.client("sqs"), self.stack.deployed.resources["RelayDeadLetterQueue"]
+        with self._mailbox:
+            while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+                for message in messages:
+                    self._aside.append(message["Body"])
+                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return "\n".join(self._aside)
 
     @contextmanager
     def without_stream(self) -> Iterator[None]:
@@ -187,7 +197,7 @@ class Person(Customer):
 
     def lease(self) -> str | None:
         """Return until when the connection's row is leased, or None."""
-        item = self._connection_item()
+        item = self._item(f"connection#{self.connection_id}")
         return item["due_at"]["N"] if "due_at" in item else None
 
     def time_passes(self) -> None:
@@ -228,10 +238,13 @@ class Person(Customer):
         except client.exceptions.ConditionalCheckFailedException:  # done meanwhile
             return
 
-    def _connection_item(self) -> dict[str, Any]:
-        key = {"id": {"S": f"connection#{self.connection_id}"}}
+    def item(self) -> dict[str, Any]:
+        """Read the flow's row as the table and the stream have it."""
+        return self._item(f"flow#{self.flow_id}")
+
+    def _item(self, key: str) -> dict[str, Any]:
         answer = self.stack.client("dynamodb").get_item(
-            TableName=self.stack.outputs["TableName"], Key=key, ConsistentRead=True
+            TableName=self.stack.outputs["TableName"], Key={"id": {"S": key}}, ConsistentRead=True
         )
         item: dict[str, Any] = answer.get("Item", {})
         return item
