@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -16,9 +17,10 @@ from local.simulator import Simulator
 from tests.canary import CLIENT_SECRET
 from tests.conftest import CLIENT_ID, Inbox
 from tests.faults.answers import Answer
-from tests.faults.cells import Cell
+from tests.faults.cells import CELLS, Cell
 from tests.faults.plays import Story, play
 from tests.faults.stage import CALL_TIMEOUT_SECONDS, REQUEST_BUDGET_SECONDS, Stage
+from tests.faults.table import grid, text
 
 STAGES = {"local": "static", "second": "static", "third": "session"}
 """Several deployments, because a sweep is over a whole table: cells of one stage do not wait for another's."""
@@ -124,3 +126,17 @@ def stage(stages: list[Stage], director: Director) -> Stage:
     """A stage for one test alone: all cells are played."""
     director.finish()
     return stages[0]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the matrix: what came of each cell."""
+    names, outcomes = {cell.name: cell.outcome for cell in CELLS}, dict[str, str]()
+    for verdict in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(verdict, []):
+            cell = report.nodeid.partition("[")[2].removesuffix("]")
+            if cell in names and (report.when == "call" or verdict == "error"):
+                outcomes[cell] = names[cell] if verdict == "passed" else "FAILED"
+    if outcomes:
+        terminalreporter.section("fault matrix: what a fault comes to that happens once / that lasts")
+        for line in text(grid(outcomes)):
+            terminalreporter.line(line)

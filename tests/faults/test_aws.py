@@ -6,7 +6,7 @@ import pytest
 
 from local.engine.microburst import Kind
 from local.simulator import Fault
-from tests.faults.cells import CELLS, OUTCOMES, Cell
+from tests.faults.cells import CELLS, Cell
 from tests.faults.conftest import Director
 from tests.faults.plays import EXPECTED, ended, expected, fault, standing, timely
 from tests.faults.stage import Stage
@@ -29,8 +29,3 @@ def test_27_one_slow_service_after_another_is_answered_in_time_and_loses_nothing
         row = standing(person)
         assert len(stage.proxy.broken(rules)) > len(slow)
     assert ended(person, person.told(page), row, callback) == EXPECTED["callback"]["later"]
-
-
-def test_27_the_words_of_the_table_are_explained() -> None:
-    """Each outcome that a cell has, and no other."""
-    assert {cell.outcome for cell in CELLS} == OUTCOMES.keys()

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 
 import pytest
 
 from local.engine.microburst import Kind
 from local.simulator import Fault
-from tests.faults.plays import SAVED, Story, away, ended, fault, standing
+from tests.faults.deaths import DEATHS, Death
+from tests.faults.plays import SAVED, away, ended, fault, standing
 from tests.faults.stage import Person, Stage, until
 
 
@@ -20,28 +20,6 @@ def held(call: str, person: Person) -> Iterator[Callable[[], bool]]:
     """Have a call wait for its answer, which AWS never gives; yield what tells whether it waits."""
     with person.stage.proxy.breaking(fault(call, Kind.HELD, person)) as rules:
         yield lambda: bool(person.stage.proxy.broken(rules))
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """The callback is killed while it waits for this call's answer (None: for Finch's); what then comes of it."""
-
-    name: str
-    at: str | None
-    story: Story
-    vault_is_away: bool = False
-
-
-_BROKEN = replace(SAVED, answer="broken", row="claimed")
-_LOST = Story("broken", "claimed", "orphaned", 2, 1, ("orphaned", "connected"))
-DEATHS = (
-    Death("after the claim", "read the client secret", replace(_LOST, exchanges=1)),
-    Death("during the exchange", None, _LOST),
-    Death("after the exchange", "own", _LOST),
-    Death("after owning the connection", "create the secret", _LOST),
-    Death("after the store", "settle", _BROKEN),
-    Death("after the fallback", "settle", _BROKEN, vault_is_away=True),
-)
 
 
 @pytest.mark.parametrize("death", DEATHS, ids=lambda death: death.name.replace(" ", "_"))
