@@ -128,7 +128,7 @@ def verify(
     patience = time.monotonic() + _DELIVERY_SECONDS
     for method, path in sorted(routes):
         # Without a link, a state or a receipt each route refuses: the function behind it runs, with its configuration.
-        # On a busy machine the emulator's very first start of a function may fail; on AWS the caller would try again too.
+        # On a busy machine the emulator's very first start of a function may fail: it is given another try.
         while (status := requests.request(method, url + path, timeout=_DELIVERY_SECONDS).status_code) >= _SERVER_ERROR:
             _require(time.monotonic() < patience, f"{method} {path} answers {status} ({failure()})")
             time.sleep(1)
