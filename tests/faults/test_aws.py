@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+
 import pytest
 
 from local.engine.microburst import Kind
@@ -29,3 +32,22 @@ def test_27_one_slow_service_after_another_is_answered_in_time_and_loses_nothing
         row = standing(person)
         assert len(stage.proxy.broken(rules)) > len(slow)
     assert ended(person, person.told(page), row, callback) == EXPECTED["callback"]["later"]
+
+
+def test_27_a_settle_that_comes_late_changes_nothing(stage: Stage) -> None:
+    """It is long on its way; meanwhile the callback has given up, and the sweeper has finished and told the flow."""
+    person = stage.person()
+    callback = person.approved()
+    late = replace(fault("settle", Kind.SLOW, person), seconds=9.0)
+    with stage.proxy.breaking(late) as rules:
+        assert person.told(timely(lambda: person.come_back(callback))) == "try again"
+        attempts = len(stage.proxy.broken(rules))
+    assert standing(person) == "claimed"
+    person.comes_to_rest()
+    settled = person.item()
+    came = time.monotonic() + late.seconds
+    while time.monotonic() < came:
+        time.sleep(0.5)
+        assert person.item() == settled
+    assert attempts > 1
+    assert stage.told(person) == ("connected",)
