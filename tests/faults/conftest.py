@@ -18,25 +18,41 @@ from tests.canary import CLIENT_SECRET
 from tests.conftest import CLIENT_ID, Inbox
 from tests.faults.answers import Answer
 from tests.faults.cells import CELLS, Cell
+from tests.faults.deaths import Death
 from tests.faults.plays import Story, play
+from tests.faults.scenes import Scene
 from tests.faults.stage import CALL_TIMEOUT_SECONDS, REQUEST_BUDGET_SECONDS, Stage
 from tests.faults.table import grid, text
 
+type Playable = Cell | Answer | Death | Scene
+
 STAGES = {"local": "static", "second": "static", "third": "session"}
 """Several deployments, because a sweep is over a whole table: cells of one stage do not wait for another's."""
-AT_ONCE = 3
+AT_ONCE = 4
 """So many cells at a time on each stage."""
+FEW = 40
+"""So many cells are played on one stage and not on several."""
+
+
+def _chosen(request: pytest.FixtureRequest) -> list[Playable]:
+    """Return what is to be played for the tests that were chosen."""
+    asked = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
+    return [params["cell"] for params in asked if "cell" in params]
 
 
 @pytest.fixture(scope="session")
-def stages() -> Iterator[list[Stage]]:
+def stages(request: pytest.FixtureRequest) -> Iterator[list[Stage]]:
     """One emulator, and deployments whose functions call it through the proxy and have tiny deadlines."""
+    chosen = _chosen(request)
+    names = list(STAGES)
+    if len(chosen) < FEW:
+        names = names[-1:] if any(cell.session for cell in chosen) else names[:1]
     with ExitStack() as running:
         finch = running.enter_context(Simulator(client_id=CLIENT_ID, client_secret=CLIENT_SECRET))
         local_stack = running.enter_context(LocalStack.start(auth=False))
         corrected = running.enter_context(Corrected(local_stack.endpoint_url))
         proxy = running.enter_context(microburst(corrected.url))
-        yield [_stage(name, form, local_stack, proxy, finch) for name, form in STAGES.items()]
+        yield [_stage(name, STAGES[name], local_stack, proxy, finch) for name in names]
 
 
 def _stage(name: str, form: str, local_stack: LocalStack, proxy: Microburst, finch: Simulator) -> Stage:
@@ -59,9 +75,6 @@ def _stage(name: str, form: str, local_stack: LocalStack, proxy: Microburst, fin
     with ThreadPoolExecutor(AT_ONCE) as pool:  # cold starts beside each other take longer than these deadlines
         list(pool.map(lambda _: stage.person().tries_until_connected(), range(AT_ONCE)))
     return stage
-
-
-type Playable = Cell | Answer
 
 
 class Director:
@@ -106,7 +119,7 @@ class Director:
 
     def _play_one(self, stage: Stage, cell: Playable) -> None:
         try:
-            story = cell.play(stage) if isinstance(cell, Answer) else play(cell, stage)
+            story = play(cell, stage) if isinstance(cell, Cell) else cell.play(stage)
             self._stories[cell.name].set_result(story)
         except BaseException as error:  # noqa: BLE001  # it is for the test that waits
             self._stories[cell.name].set_exception(error)
@@ -115,8 +128,7 @@ class Director:
 @pytest.fixture(scope="session")
 def director(stages: list[Stage], request: pytest.FixtureRequest) -> Iterator[Director]:
     """The director, with those cells that are to be tested now."""
-    asked = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    directing = Director(stages, [params["cell"] for params in asked if "cell" in params])
+    directing = Director(stages, _chosen(request))
     yield directing
     directing.finish()
 

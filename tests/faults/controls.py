@@ -21,7 +21,7 @@ CONTROLS = [
         '    condition = "#status = :was AND state_hash',
         '    condition = "(#status = :was OR #status <> :was) AND state_hash',
         (27,),
-        "test_27_a_settle_that_comes_late_changes_nothing",
+        "test_27_a_write_that_comes_late_changes_nothing",
     ),
     Mutation(
         "the partial answer",

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from tests.faults.plays import SAVED, Story
+from local.engine.microburst import Kind
+from local.simulator import Fault
+from tests.faults.plays import SAVED, Story, away, ended, fault, standing
+from tests.faults.stage import Person, Stage, until
+
+
+@contextmanager
+def held(call: str, person: Person) -> Iterator[Callable[[], bool]]:
+    """Have a call wait for its answer, which AWS never gives; yield what tells whether it waits."""
+    with person.stage.proxy.breaking(fault(call, Kind.HELD, person)) as rules:
+        yield lambda: bool(person.stage.proxy.broken(rules))
+
+
+def end[T](stage: Stage, function: str, running: Future[T]) -> None:
+    """Kill a function that is at work."""
+    assert not running.done()
+    assert stage.kill(function) > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +34,29 @@ class Death:
     at: str | None
     story: Story
     vault_is_away: bool = False
+    needs_people = True
+    alone = True
+    session = False
+
+    def play(self, stage: Stage) -> Story:
+        """Have the callback die."""
+        person = stage.person()
+        callback = person.approved()
+        if self.at == "read the client secret":
+            stage.kill("CallbackFunction")  # a cold one reads it
+        with (
+            stage.proxy.breaking(*[away("create the secret", person)] if self.vault_is_away else []),
+            held(self.at or "own", person) as waits,
+            ThreadPoolExecutor(1) as browser,
+        ):
+            if self.at is None:
+                stage.finch.faults.add(Fault("drip_header", code=person.codes[-1]))
+            page = browser.submit(person.come_back, callback)
+            until(waits if self.at else lambda: person.exchanges)
+            until(lambda: standing(person) == "claimed")
+            end(stage, "CallbackFunction", page)
+            said, row = person.told(page.result()), standing(person)
+        return ended(person, said, row, callback)
 
     @property
     def kept(self) -> str:

@@ -11,7 +11,8 @@ from local.engine.microburst import Kind
 from local.simulator import Fault
 from tests.faults.cells import CELLS, Cell
 from tests.faults.conftest import Director
-from tests.faults.plays import EXPECTED, ended, expected, fault, standing, timely
+from tests.faults.plays import EXPECTED, Story, ended, expected, fault, standing, timely
+from tests.faults.scenes import Scene
 from tests.faults.stage import Stage
 
 
@@ -21,8 +22,7 @@ def test_27_whatever_fails_nothing_is_lost(cell: Cell, director: Director) -> No
     assert director.story(cell) == expected(cell)
 
 
-def test_27_one_slow_service_after_another_is_answered_in_time_and_loses_nothing(stage: Stage) -> None:
-    """One deadline for all calls: claim, Finch and the table are slow, and there still is time for the fallback."""
+def _one_slow_after_another(stage: Stage) -> Story:
     person = stage.person()
     callback = person.approved()
     stage.finch.faults.add(Fault("delay", code=person.codes[-1], seconds=2))
@@ -31,18 +31,27 @@ def test_27_one_slow_service_after_another_is_answered_in_time_and_loses_nothing
         page = timely(lambda: person.come_back(callback))
         row = standing(person)
         assert len(stage.proxy.broken(rules)) > len(slow)
-    assert ended(person, person.told(page), row, callback) == EXPECTED["callback"]["later"]
+    return ended(person, person.told(page), row, callback)
 
 
-def test_27_a_settle_that_comes_late_changes_nothing(stage: Stage) -> None:
-    """It is long on its way; meanwhile the callback has given up, and the sweeper has finished and told the flow."""
+@pytest.mark.parametrize(
+    "cell", [Scene("slow", _one_slow_after_another, EXPECTED["callback"]["later"])], ids=["claim_Finch_own"]
+)
+def test_27_one_slow_service_after_another_is_answered_in_time_and_loses_nothing(
+    cell: Scene, director: Director
+) -> None:
+    """One deadline for all calls: claim, Finch and the table are slow, and there still is time for the fallback."""
+    assert director.story(cell) == cell.story
+
+
+def _settled_late(stage: Stage) -> Story:
     person = stage.person()
     callback = person.approved()
     late = replace(fault("settle", Kind.SLOW, person), seconds=9.0)
     with stage.proxy.breaking(late) as rules:
-        assert person.told(timely(lambda: person.come_back(callback))) == "try again"
+        said = person.told(timely(lambda: person.come_back(callback)))
         attempts = len(stage.proxy.broken(rules))
-    assert standing(person) == "claimed"
+    row = standing(person)
     person.comes_to_rest()
     settled = person.item()
     came = time.monotonic() + late.seconds
@@ -50,4 +59,10 @@ def test_27_a_settle_that_comes_late_changes_nothing(stage: Stage) -> None:
         time.sleep(0.5)
         assert person.item() == settled
     assert attempts > 1
-    assert stage.told(person) == ("connected",)
+    return ended(person, said, row, callback)
+
+
+@pytest.mark.parametrize("cell", [Scene("late", _settled_late, EXPECTED["callback"]["finished"])], ids=["settle"])
+def test_27_a_write_that_comes_late_changes_nothing(cell: Scene, director: Director) -> None:
+    """It is long on its way; meanwhile the callback has given up, and the sweeper has finished and told the flow."""
+    assert director.story(cell) == cell.story

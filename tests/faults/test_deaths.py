@@ -2,75 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import pytest
 
-from local.engine.microburst import Kind
-from local.simulator import Fault
-from tests.faults.deaths import DEATHS, Death
-from tests.faults.plays import SAVED, away, ended, fault, standing
-from tests.faults.stage import Person, Stage, until
+from tests.faults.conftest import Director
+from tests.faults.deaths import DEATHS, Death, end, held
+from tests.faults.plays import SAVED, Story, away, ended, standing
+from tests.faults.scenes import Scene
+from tests.faults.stage import Stage, until
 
 
-@contextmanager
-def held(call: str, person: Person) -> Iterator[Callable[[], bool]]:
-    """Have a call wait for its answer, which AWS never gives; yield what tells whether it waits."""
-    with person.stage.proxy.breaking(fault(call, Kind.HELD, person)) as rules:
-        yield lambda: bool(person.stage.proxy.broken(rules))
-
-
-@pytest.mark.parametrize("death", DEATHS, ids=lambda death: death.name.replace(" ", "_"))
-def test_28_a_callback_that_dies_is_finished_or_told_as_orphaned(death: Death, stage: Stage) -> None:
+@pytest.mark.parametrize("cell", DEATHS, ids=lambda death: death.name.replace(" ", "_"))
+def test_28_a_callback_that_dies_is_finished_or_told_as_orphaned(cell: Death, director: Director) -> None:
     """Wherever it dies: a token that is anywhere gets to its place, and one that is nowhere is told so."""
-    person = stage.person()
-    callback = person.approved()
-    if death.at == "read the client secret":
-        stage.kill("CallbackFunction")  # a cold one reads it
-    with (
-        stage.proxy.breaking(*[away("create the secret", person)] if death.vault_is_away else []),
-        held(death.at or "own", person) as waits,
-        ThreadPoolExecutor(1) as browser,
-    ):
-        if death.at is None:
-            stage.finch.faults.add(Fault("drip_header", code=person.codes[-1]))
-        page = browser.submit(person.come_back, callback)
-        until(waits if death.at else lambda: person.exchanges)
-        until(lambda: standing(person) == "claimed")
-        _end(stage, "CallbackFunction", page)
-        said, row = person.told(page.result()), standing(person)
-    assert ended(person, said, row, callback) == death.story
+    assert director.story(cell) == cell.story
 
 
-@pytest.mark.parametrize("at", ["own", "create the secret", "delete from the fallback", "settle"])
-def test_28_a_sweeper_that_dies_is_followed_by_one_that_finishes(at: str, stage: Stage) -> None:
-    """A token on its way from the fallback into the vault: wherever it dies, the next sweep goes on."""
+def _sweeper_dies(at: str, stage: Stage) -> Story:
     person = stage.person()
     callback = person.approved()
     with stage.proxy.breaking(away("create the secret", person)):
         said = person.told(person.come_back(callback))
-    row = standing(person)
+    assert standing(person) == "unstored"
     with held(at, person) as waits, ThreadPoolExecutor(1) as clock:
         sweep = clock.submit(stage.sweep)
         until(waits)
-        _end(stage, "SweeperFunction", sweep)
+        end(stage, "SweeperFunction", sweep)
         assert sweep.result() is False
-    assert row == "unstored"
-    assert ended(person, said, "connected", callback) == SAVED
+    return ended(person, said, "connected", callback)
 
 
-def test_28_a_relay_that_dies_before_it_has_marked_tells_the_same_event_again(stage: Stage) -> None:
-    """At least once, and always with the same id."""
+_SWEEPS = [
+    Scene(f"sweeper dies at {at}", partial(_sweeper_dies, at), SAVED, alone=True)
+    for at in ("own", "create the secret", "delete from the fallback", "settle")
+]
+
+
+@pytest.mark.parametrize("cell", _SWEEPS, ids=lambda scene: scene.name.replace(" ", "_"))
+def test_28_a_sweeper_that_dies_is_followed_by_one_that_finishes(cell: Scene, director: Director) -> None:
+    """A token on its way from the fallback into the vault: wherever it dies, the next sweep goes on."""
+    assert director.story(cell) == cell.story
+
+
+def _relay_dies(stage: Stage) -> Story:
     person = stage.person()
     callback = person.approved()
     with held("mark", person) as waits:
         said = person.told(person.come_back(callback))
         until(waits)
         assert stage.kill("RelayFunction") > 0
-    assert ended(person, said, standing(person), callback) == SAVED
-    assert len(stage.inbox.of(person)) >= 1
+    return ended(person, said, standing(person), callback)
+
+
+@pytest.mark.parametrize("cell", [Scene("relay dies", _relay_dies, SAVED, alone=True)], ids=["relay"])
+def test_28_a_relay_that_dies_before_it_has_marked_tells_the_same_event_again(cell: Scene, director: Director) -> None:
+    """At least once, and always with the same id."""
+    assert director.story(cell) == cell.story
 
 
 @pytest.mark.parametrize("dies", [False, True], ids=["the vault is away", "it is killed at it"])
@@ -84,7 +73,7 @@ def test_28_an_older_token_never_replaces_a_newer_one(dies: bool, stage: Stage) 
             with held("create the secret", first) as waits, ThreadPoolExecutor(1) as browser:
                 page = browser.submit(first.come_back, first_callback)
                 until(waits)
-                _end(stage, "CallbackFunction", page)
+                end(stage, "CallbackFunction", page)
         else:
             with stage.proxy.breaking(away("create the secret", first)):
                 assert first.told(first.come_back(first_callback)) == "connected"
@@ -99,9 +88,3 @@ def test_28_an_older_token_never_replaces_a_newer_one(dies: bool, stage: Stage) 
     assert standing(first) == ("orphaned interrupted" if dies else "connected")
     assert (stage.told(first), stage.told(second)) == (("orphaned",) if dies else ("connected",), ("connected",))
     assert (first.exchanges, second.exchanges) == (1, 1)
-
-
-def _end[T](stage: Stage, function: str, running: Future[T]) -> None:
-    """Kill a function that is at work."""
-    assert not running.done()
-    assert stage.kill(function) > 0

@@ -20,7 +20,7 @@ from local.simulator import Fault
 from tests.faults.answers import ANSWERS, Answer
 from tests.faults.conftest import Director
 from tests.faults.plays import EXPECTED, ended, standing, timely
-from tests.faults.stage import SLOW_SECONDS, Stage
+from tests.faults.stage import Stage
 
 
 @pytest.mark.parametrize("cell", ANSWERS, ids=lambda cell: cell.name.replace(" ", "_"))
@@ -53,13 +53,13 @@ def test_26_a_code_is_not_sent_where_finch_is_not(stage: Stage, unreachable: str
     assert ended(person, person.told(page), row, callback) == EXPECTED["callback"]["again"]
 
 
-@pytest.mark.parametrize("kind", ["error", "reset_after", "html", "delay"])
+@pytest.mark.parametrize("kind", ["error", "reset_after", "html"])
 def test_26_a_bare_token_that_cannot_be_completed_is_set_aside(stage: Stage, kind: str) -> None:
     """Introspection fails: which connection it is for is not known, but the token is not lost."""
     person = stage.person()
     callback = person.approved()
     stage.finch.faults.add(Fault("bare", code=person.codes[-1]))
-    stage.finch.faults.add(Fault(kind, path="/introspect", seconds=SLOW_SECONDS))
+    stage.finch.faults.add(Fault(kind, path="/introspect"))
     page = timely(lambda: person.come_back(callback))
     stage.finch.faults.clear()
     assert person.told(page) == "quarantined"
