@@ -1,7 +1,8 @@
 """The emulator with AWS's answers where its own are wrong, for what depends on them. It breaks signatures.
 
 MiniStack 1.5.33 names a new secret's first version itself instead of by the ClientRequestToken, and takes the same
-version again as a new one; on AWS the same token again changes nothing (AWS: CreateSecret, PutSecretValue).
+version again as a new one; on AWS the same token again changes nothing (AWS: CreateSecret, PutSecretValue). And it
+refuses to restore a secret that is not deleted, which AWS does without a word.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ class Corrected(Server):
                 status, headers, content = _create(request, body)
             case "secretsmanager.PutSecretValue":
                 status, headers, content = _put(request, body)
+            case "secretsmanager.RestoreSecret":
+                status, headers, content = _restore(request, body)
             case _:
                 status, headers, content = request.send(body)
         start_response(f"{status} {HTTPStatus(status).phrase}", [*headers, ("Content-Length", str(len(content)))])
@@ -83,6 +86,15 @@ def _put(request: _Request, body: bytes) -> _Answer:
         return status, headers, json.dumps({**json.loads(content), "SecretString": None}).encode()
     refusal = {"__type": "ResourceExistsException", "message": "This version exists with another value."}
     return HTTPStatus.BAD_REQUEST, headers, json.dumps(refusal).encode()
+
+
+def _restore(request: _Request, body: bytes) -> _Answer:
+    """Restore; one that is there needs it not."""
+    restored, name = request.send(body), json.loads(body)["SecretId"]
+    if restored[0] == HTTPStatus.OK:
+        return restored
+    described = request.call("DescribeSecret", SecretId=name)
+    return described if described[0] == HTTPStatus.OK else restored
 
 
 def _put_anew(request: _Request, name: str, asked: dict[str, Any]) -> _Answer:

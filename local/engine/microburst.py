@@ -110,7 +110,8 @@ class Microburst:
             yield frozenset(rule["id"] for rule in rules)
         finally:
             told = {"id", "fired_count"}
-            self._ask("DELETE", "rules", [{key: rule[key] for key in rule.keys() - told} for rule in rules])
+            if rules:  # to delete what no rule says is to delete all
+                self._ask("DELETE", "rules", [{key: rule[key] for key in rule.keys() - told} for rule in rules])
 
     def broken(self, rules: Container[int]) -> list[Broken]:
         """Return the calls that met a fault of these rules, in their order."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -118,6 +119,8 @@ class LocalStack:
         self._echo = echo
         self._stack = stack
         self._template = deployment.build()
+        self._clients: dict[str, Any] = {}
+        self._making = threading.Lock()
 
     @classmethod
     @contextlib.contextmanager
@@ -130,15 +133,18 @@ class LocalStack:
             yield cls(endpoint_url, echo, stack)
 
     def client(self, service: str) -> Any:
-        """Return a boto3 client of the emulator; it acts as the account's administrator."""
-        return boto3.client(
-            service,  # type: ignore[call-overload]  # any service's name
-            endpoint_url=self.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id="test",
-            aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
-            config=Config(max_pool_connections=64, read_timeout=300, retries={"max_attempts": 0}),
-        )
+        """Return the boto3 client of a service of the emulator; it acts as the account's administrator."""
+        with self._making:  # many threads may use one client, but not make one (boto3: multithreading)
+            if service not in self._clients:
+                self._clients[service] = boto3.client(
+                    service,  # type: ignore[call-overload]  # any service's name
+                    endpoint_url=self.endpoint_url,
+                    region_name=REGION,
+                    aws_access_key_id="test",
+                    aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
+                    config=Config(max_pool_connections=64, read_timeout=300, retries={"max_attempts": 0}),
+                )
+            return self._clients[service]
 
     def deploy(
         self,

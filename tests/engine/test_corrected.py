@@ -27,6 +27,17 @@ def secrets() -> Iterator[Any]:
         )
 
 
+def test_a_secret_that_is_there_may_be_restored(secrets: Any) -> None:
+    """Whether it was deleted or not; one that never was is none."""
+    arn = secrets.create_secret(Name="one", SecretString="a", ClientRequestToken=FIRST)["ARN"]
+    assert secrets.restore_secret(SecretId="one")["ARN"] == arn
+    secrets.delete_secret(SecretId="one", RecoveryWindowInDays=7)
+    assert secrets.restore_secret(SecretId="one")["ARN"] == arn
+    assert secrets.get_secret_value(SecretId="one")["SecretString"] == "a"
+    with pytest.raises(secrets.exceptions.ResourceNotFoundException):
+        secrets.restore_secret(SecretId="none")
+
+
 def test_a_version_is_named_by_its_token_and_put_once(secrets: Any) -> None:
     """As AWS documents it: the first one too, and the same one again moves no label back."""
     made = secrets.create_secret(Name="one", SecretString="a", ClientRequestToken=FIRST)

@@ -78,5 +78,9 @@ def test_only_the_calls_that_match_are_broken(proxy: Microburst, parameters: Any
         for _ in range(2):
             with pytest.raises(ClientError):
                 parameters.put_parameter(Name="/mine", Value="1", Type="String")
+        with proxy.breaking():
+            pass
+        with pytest.raises(ClientError):
+            parameters.put_parameter(Name="/mine", Value="1", Type="String")
     parameters.put_parameter(Name="/mine", Value="1", Type="String")
-    assert len(proxy.broken(rules)) == 2
+    assert len(proxy.broken(rules)) == 3
