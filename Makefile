@@ -49,7 +49,7 @@ mutations: setup ## Take each control away in turn: which attack notices? (some 
 
 .PHONY: faults
 faults: setup ## Every call of every function broken in turn, with the table of outcomes (part of make test; RECORD=1 writes it down)
-	@python -m pytest tests/faults $(if $(RECORD),--record)
+	@python -m $(if $(RECORD),tests.faults.record,pytest tests/faults)
 
 .PHONY: load
 load: setup ## Many people at once against the local stack, every flow accounted for: FLOWS= BROWSERS= FAULTS=5 (percent) [OVERDUE=] [MINUTES=] [RECORD=1]

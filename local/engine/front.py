@@ -46,6 +46,8 @@ class DeployedFunctions:
     def __init__(self, lambda_client: Any, physical: Mapping[str, str], at_once: int | None = None) -> None:
         self._lambda = lambda_client
         self._physical = physical
+        self.failure = "no function has failed"
+        """What the last function that failed said: API Gateway answers 500 and does not tell."""
         self._turn: AbstractContextManager[Any] = BoundedSemaphore(at_once) if at_once else nullcontext()
 
     def is_debugging(self) -> bool:
@@ -59,8 +61,10 @@ class DeployedFunctions:
             with self._turn:
                 answer = self._lambda.invoke(FunctionName=name, Payload=event.encode())
             failed, payload = "FunctionError" in answer, answer["Payload"].read().decode()
-        except (BotoCoreError, ClientError):  # the emulator went away under a request
-            failed, payload = True, ""
+        except (BotoCoreError, ClientError) as error:  # the emulator went away under a request
+            failed, payload = True, str(error)
+        if failed:
+            self.failure = f"{function_identifier}: {payload}"
         stdout.write_str(_INTERNAL_SERVER_ERROR if failed else payload)
 
 

@@ -28,6 +28,8 @@ class Kind(enum.StrEnum):
 
     THROTTLED = "throttled"
     ERROR = "500"
+    DENIED = "denied"
+    """An error that no retry follows: the call fails at once."""
     RESET_BEFORE = "reset before"
     """The connection breaks; AWS never saw the call."""
     RESET_AFTER = "reset after"
@@ -40,7 +42,7 @@ class Kind(enum.StrEnum):
     """AWS did what was asked; half its answer arrives."""
 
 
-_THROTTLES = {"dynamodb": "ProvisionedThroughputExceededException"}
+_THROTTLES = {"dynamodb": ("ProvisionedThroughputExceededException", 400), "sqs": ("ServiceUnavailable", 503)}
 _INTERNAL_ERRORS = {"dynamodb": "InternalServerError", "secretsmanager": "InternalServiceError"}
 
 
@@ -49,15 +51,14 @@ class AwsFault:
     """One fault of one operation, `times` times (None: until cleared), with a probability.
 
     `service` is its signing name (`dynamodb`, `secretsmanager`, `ssm`, `events`, `sqs`; `*`: all); `operation` None:
-    all of it. `match` is JMESPath over the request's JSON: only calls for which it is true. `function` is the logical
-    id of the one function whose calls are meant. `seconds` is for SLOW and HELD.
+    all of it. `match` is JMESPath over the request's JSON: only calls for which it is true. `seconds` is for SLOW and
+    HELD.
     """
 
     kind: Kind
     service: str = "*"
     operation: str | None = None
     match: str | None = None
-    function: str | None = None
     times: int | None = 1
     probability: float = 1.0
     seconds: float = 1.0
@@ -65,18 +66,16 @@ class AwsFault:
     def rule(self) -> dict[str, Any]:
         """Return it in microburst's words."""
         where = {"service": self.service, "operation": self.operation, "body": self.match, "times": self.times}
-        rule: dict[str, Any] = {name: value for name, value in where.items() if value is not None}
-        rule["probability"] = self.probability
-        if self.function is not None:
-            rule["headers"] = {"User-Agent": f"app/{self.function}"}
-        return rule | self._effect()
+        rule = {name: value for name, value in where.items() if value is not None}
+        return {**rule, "probability": self.probability, **self._effect()}
 
     def _effect(self) -> dict[str, Any]:
-        throttle = _THROTTLES.get(self.service, "ThrottlingException")
+        throttle, status = _THROTTLES.get(self.service, ("ThrottlingException", 400))
         internal = _INTERNAL_ERRORS.get(self.service, "InternalFailure")
         effects: dict[Kind, dict[str, Any]] = {
-            Kind.THROTTLED: {"error": {"code": throttle, "status": 400, "message": "Rate exceeded"}},
+            Kind.THROTTLED: {"error": {"code": throttle, "status": status, "message": "Rate exceeded"}},
             Kind.ERROR: {"error": {"code": internal, "status": 500, "message": "Broken on demand"}},
+            Kind.DENIED: {"error": {"code": "AccessDeniedException", "status": 400, "message": "Denied on demand"}},
             Kind.RESET_BEFORE: {"reset": True},
             Kind.RESET_AFTER: {"response": {"abort_bytes": 0}},
             Kind.SLOW: {"latency": self.seconds * 1000},
@@ -143,5 +142,4 @@ def microburst(upstream: str) -> Iterator[Microburst]:
 def stand_before(stack: RunningStack, proxy: Microburst, **variables: str) -> None:
     """Send all AWS calls of a deployed stack's functions through the proxy, and set other variables of theirs."""
     through = {f"AWS_ENDPOINT_URL_{service}": proxy.url for service in _SERVICES}
-    # Each function says its name in its User-Agent (AWS: application id), so that a fault can be one function's alone.
-    stack.reconfigure(lambda logical_id: {**through, "AWS_SDK_UA_APP_ID": logical_id, **variables})
+    stack.reconfigure(lambda _: {**through, **variables})

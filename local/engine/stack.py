@@ -189,7 +189,8 @@ class LocalStack:
             clients=self.client,
         )
         deployment.settle_in(deployed, client_secret, self.client)
-        routes = front.serve_api(self._template, DeployedFunctions(self.client("lambda"), deployed.resources, at_once))
+        functions = DeployedFunctions(self.client("lambda"), deployed.resources, at_once)
+        routes = front.serve_api(self._template, functions)
         self._echo("Checking that it works: each route, TTL, stream, one event delivered")
-        deployment.verify(deployed, self.client, front.url, routes)
+        deployment.verify(deployed, self.client, front.url, routes, lambda: functions.failure)
         return RunningStack(front, deployed, self.client, routes)

@@ -27,7 +27,7 @@ HUGE_BYTES = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that came in; `status` None: the connection was broken instead of answered.
+    """One request that came in; `status` None: it is not answered yet, or the connection was broken instead.
 
     `code` is the authorization code that it brought, if any.
     """
@@ -79,6 +79,10 @@ class Simulator(Server):
         self.faults.clear()
         self.client_type, self.session_echoes_state = "sandbox", True
 
+    def _note_answer(self, call: Call, status: int) -> None:
+        with contextlib.suppress(ValueError):  # forgotten meanwhile
+            self.calls[self.calls.index(call)] = dataclasses.replace(call, status=status)  # nothing is ever taken out
+
     def _control_faults(self) -> Any:
         """POST a fault's fields as JSON to turn it on; DELETE turns all off. For a person with curl."""
         if request.method == "DELETE":
@@ -95,8 +99,8 @@ class Simulator(Server):
         path, request_id, code = environ["PATH_INFO"], str(uuid.uuid4()), _code_in(environ)
         fault = self.faults.take(path, code)
         call = Call(environ["REQUEST_METHOD"], path, None, request_id, code)
+        self.calls.append(call)
         if fault is not None and fault.kind == "reset_before":
-            self.calls.append(call)
             return _reset(environ)
         if fault is not None and fault.kind == "delay":
             time.sleep(fault.seconds)
@@ -115,12 +119,11 @@ class Simulator(Server):
             status, headers, content = instead
             answered, body = {"status": status, "headers": headers}, [content]
         if fault is not None and fault.kind == "reset_after":
-            self.calls.append(call)
             return _reset(environ)
         content = b"".join(body)
         if fault is not None and fault.kind in {"bare", "answer"} and answered["status"] == 200:  # noqa: PLR2004  # OK
             content = _changed(content, fault)
-        self.calls.append(dataclasses.replace(call, status=answered["status"]))
+        self._note_answer(call, answered["status"])
         if fault is not None and fault.kind == "drip_header":
             return _drip_header(environ, fault.seconds)
         headers = [*answered["headers"], ("Finch-Request-Id", request_id), ("Content-Length", str(len(content)))]

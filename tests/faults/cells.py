@@ -31,13 +31,15 @@ OUTCOMES = {
 class Row:
     """One call of one function. `outcomes`: one for each kind, as `once/lasting`.
 
-    `alone`: no other cell may be played beside it, because the call does not tell whose it is.
+    `alone`: no other cell may be played beside it, because the call does not tell whose it is. `session`: the call is
+    made in that form of the redirect only.
     """
 
     function: str
     call: str
     outcomes: tuple[str, ...]
     alone: bool = False
+    session: bool = False
 
     @property
     def name(self) -> str:
@@ -60,6 +62,21 @@ class Cell:
         return f"{self.row.function}-{self.row.call}-{self.kind}-{self.duration}".replace(" ", "_")
 
     @property
+    def needs_people(self) -> bool:
+        """Whether somebody is at it, and not the stream or the clock."""
+        return self.row.function in {"connect", "callback"}
+
+    @property
+    def alone(self) -> bool:
+        """See Row."""
+        return self.row.alone
+
+    @property
+    def session(self) -> bool:
+        """See Row."""
+        return self.row.session
+
+    @property
     def times(self) -> int | None:
         """See AwsFault."""
         return 1 if self.duration == ONCE else None
@@ -78,9 +95,11 @@ _DONE_ALL_THE_SAME = _but("saved/next sweep", "saved/saved")
 
 ROWS = (
     Row("connect", "read the link key", _ASKED, alone=True),
+    Row("connect", "read the client secret", _ASKED, alone=True, session=True),
     Row("connect", "start", _ASKED),
     Row("callback", "read the link key", _ASKED, alone=True),
     Row("callback", "read the client secret", _ASKED, alone=True),
+    Row("callback", "look for the flow", _ASKED, session=True),
     # Claimed, and the function does not know it: nothing is exchanged.
     Row("callback", "claim", _but("saved/again", "saved/over")),
     # The client secret cannot be read.
@@ -95,6 +114,7 @@ ROWS = (
     Row("relay", "end the lease", _but("saved/swept", "saved/saved")),
     Row("relay", "publish", _but("saved/retried", "saved/retried")),
     Row("relay", "mark", _but("saved/swept", "saved/saved")),
+    Row("relay", "put aside", _but("saved/retried", "saved/retried")),
     Row("sweeper", "query the leases", _SWEPT),
     Row("sweeper", "query what is due", _SWEPT),
     Row("sweeper", "settle as abandoned", _DONE_ALL_THE_SAME),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from typing import Any
 
 import pytest
 
@@ -15,11 +16,13 @@ from local.engine.microburst import Microburst, microburst, stand_before
 from local.simulator import Simulator
 from tests.canary import CLIENT_SECRET
 from tests.conftest import CLIENT_ID, Inbox
-from tests.faults.cells import Cell
+from tests.faults.answers import Answer
+from tests.faults.cells import CELLS, Cell
 from tests.faults.plays import Story, play
 from tests.faults.stage import CALL_TIMEOUT_SECONDS, REQUEST_BUDGET_SECONDS, Stage
+from tests.faults.table import grid, text
 
-STAGES = ("local", "second", "third")
+STAGES = {"local": "static", "second": "static", "third": "session"}
 """Several deployments, because a sweep is over a whole table: cells of one stage do not wait for another's."""
 AT_ONCE = 3
 """So many cells at a time on each stage."""
@@ -33,10 +36,10 @@ def stages() -> Iterator[list[Stage]]:
         local_stack = running.enter_context(LocalStack.start(auth=False))
         corrected = running.enter_context(Corrected(local_stack.endpoint_url))
         proxy = running.enter_context(microburst(corrected.url))
-        yield [_stage(name, local_stack, proxy, finch) for name in STAGES]
+        yield [_stage(name, form, local_stack, proxy, finch) for name, form in STAGES.items()]
 
 
-def _stage(name: str, local_stack: LocalStack, proxy: Microburst, finch: Simulator) -> Stage:
+def _stage(name: str, form: str, local_stack: LocalStack, proxy: Microburst, finch: Simulator) -> Stage:
     stack = local_stack.deploy(
         stage=name,
         client_secret=CLIENT_SECRET,
@@ -44,6 +47,7 @@ def _stage(name: str, local_stack: LocalStack, proxy: Microburst, finch: Simulat
             "FinchClientId": CLIENT_ID,
             "FinchApiUrl": finch.url,
             "FinchConnectUrl": finch.url,
+            "ConnectMode": form,
             "AllowedProducts": "company directory individual",
             "AllowedReturnUrls": f"{url}/connected",
         },
@@ -57,56 +61,82 @@ def _stage(name: str, local_stack: LocalStack, proxy: Microburst, finch: Simulat
     return stage
 
 
+type Playable = Cell | Answer
+
+
 class Director:
     """Has the cells played: on each stage those of relay and sweeper without the stream, then the others.
 
     What must be alone is alone on its stage.
     """
 
-    def __init__(self, stages: Sequence[Stage], cells: Sequence[Cell]) -> None:
-        self._stories: dict[Cell, Future[Story]] = {cell: Future() for cell in cells}
+    def __init__(self, stages: Sequence[Stage], cells: Sequence[Playable]) -> None:
+        self._stories: dict[str, Future[Story]] = {cell.name: Future() for cell in cells}
+        anywhere = [cell for cell in cells if not cell.session]
+        shares = [anywhere[place :: len(stages)] for place in range(len(stages))]
+        shares[-1] = [*shares[-1], *(cell for cell in cells if cell.session)]
         self._threads = [
-            threading.Thread(target=self._run, args=(stage, cells[place :: len(stages)]))
-            for place, stage in enumerate(stages)
+            threading.Thread(target=self._run, args=(stage, share)) for stage, share in zip(stages, shares, strict=True)
         ]
         for thread in self._threads:
             thread.start()
 
-    def story(self, cell: Cell) -> Story:
+    def story(self, cell: Playable) -> Story:
         """Return what came of a cell, when it is played."""
-        return self._stories[cell].result()
+        return self._stories[cell.name].result()
 
     def finish(self) -> None:
         """Wait until all is played."""
         for thread in self._threads:
             thread.join()
 
-    def _run(self, stage: Stage, cells: Sequence[Cell]) -> None:
-        people = [cell for cell in cells if cell.row.function in {"connect", "callback"}]
+    def _run(self, stage: Stage, cells: Sequence[Playable]) -> None:
         with stage.without_stream():
-            self._play(stage, [cell for cell in cells if cell not in people])
-        self._play(stage, people)
+            self._play(stage, [cell for cell in cells if not cell.needs_people])
+        self._play(stage, [cell for cell in cells if cell.needs_people])
 
-    def _play(self, stage: Stage, cells: Sequence[Cell]) -> None:
+    def _play(self, stage: Stage, cells: Sequence[Playable]) -> None:
         with ThreadPoolExecutor(AT_ONCE) as pool:
             for cell in cells:
-                if not cell.row.alone:
+                if not cell.alone:
                     pool.submit(self._play_one, stage, cell)
         for cell in cells:
-            if cell.row.alone:
+            if cell.alone:
                 self._play_one(stage, cell)
 
-    def _play_one(self, stage: Stage, cell: Cell) -> None:
+    def _play_one(self, stage: Stage, cell: Playable) -> None:
         try:
-            self._stories[cell].set_result(play(cell, stage))
+            story = cell.play(stage) if isinstance(cell, Answer) else play(cell, stage)
+            self._stories[cell.name].set_result(story)
         except BaseException as error:  # noqa: BLE001  # it is for the test that waits
-            self._stories[cell].set_exception(error)
+            self._stories[cell.name].set_exception(error)
 
 
 @pytest.fixture(scope="session")
 def director(stages: list[Stage], request: pytest.FixtureRequest) -> Iterator[Director]:
     """The director, with those cells that are to be tested now."""
-    asked = [getattr(item, "callspec").params for item in request.session.items if hasattr(item, "callspec")]  # noqa: B009  # not in pytest's types
+    asked = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
     directing = Director(stages, [params["cell"] for params in asked if "cell" in params])
     yield directing
     directing.finish()
+
+
+@pytest.fixture
+def stage(stages: list[Stage], director: Director) -> Stage:
+    """A stage for one test alone: all cells are played."""
+    director.finish()
+    return stages[0]
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Print the matrix: what came of each cell."""
+    names, outcomes = {cell.name: cell.outcome for cell in CELLS}, dict[str, str]()
+    for verdict in ("passed", "failed", "error"):
+        for report in terminalreporter.stats.get(verdict, []):
+            cell = report.nodeid.partition("[")[2].removesuffix("]")
+            if cell in names and (report.when == "call" or verdict == "error"):
+                outcomes[cell] = names[cell] if verdict == "passed" else "FAILED"
+    if outcomes:
+        terminalreporter.section("fault matrix: what a fault comes to that happens once / that lasts")
+        for line in text(grid(outcomes)):
+            terminalreporter.line(line)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from finch_connect.model import Flow
 from local.browser import Browser, Page
@@ -22,12 +23,12 @@ from local.engine.microburst import Microburst
 from local.simulator import Simulator
 from tests.conftest import Customer, Inbox
 
-REQUEST_BUDGET_SECONDS = 6.0
-CALL_TIMEOUT_SECONDS = 0.9
-LATEST_ANSWER_SECONDS = 12.0
+REQUEST_BUDGET_SECONDS = 12.0
+CALL_TIMEOUT_SECONDS = 1.5
+LATEST_ANSWER_SECONDS = 20.0
 """A person has an answer by then: well past the budget (a busy machine), well before SLOW_SECONDS."""
-SLOW_SECONDS = 25.0
-PATIENCE_SECONDS = 30.0
+SLOW_SECONDS = 45.0
+PATIENCE_SECONDS = 90.0
 _A_MOMENT = 0.1
 _RELAY_SECONDS = 3.0
 _LONG_AGO = {"N": "1000"}
@@ -47,6 +48,7 @@ class Stage:
     streaming: bool = True
     """Whether the emulator brings the relay its records."""
     _mailbox: threading.Lock = field(default_factory=threading.Lock)
+    _aside: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -64,16 +66,25 @@ class Stage:
         kinds = {event["detail"]["event_id"]: event["detail-type"] for event in events}
         return tuple(_IN_A_WORD.get(kind, kind.removeprefix("Connection ").lower()) for kind in kinds.values())
 
-    def carry(self, person: Person) -> list[str]:
-        """Bring the relay the record of this person's outcome, as the stream does; return what it names as failed."""
-        item = self.stack.client("dynamodb").get_item(
-            TableName=self.stack.outputs["TableName"],
-            Key={"id": {"S": f"flow#{person.flow_id}"}},
-            ConsistentRead=True,
-        )["Item"]
-        change = {"Keys": {"id": item["id"]}, "NewImage": item, "SequenceNumber": person.flow_id}
-        answer = self.stack.invoke("RelayFunction", {"Records": [{"eventName": "MODIFY", "dynamodb": change}]})
-        return [failure["itemIdentifier"] for failure in answer["batchItemFailures"]]
+    def bring(self, *items: dict[str, Any]) -> list[str]:
+        """Bring the relay these rows as the stream does; return the flows whose records it names as failed."""
+        changes = [
+            {"Keys": {"id": item["id"]}, "NewImage": item, "SequenceNumber": str(place)}
+            for place, item in enumerate(items)
+        ]
+        event = {"Records": [{"eventName": "MODIFY", "dynamodb": change} for change in changes]}
+        failed = [int(one["itemIdentifier"]) for one in self.stack.invoke("RelayFunction", event)["batchItemFailures"]]
+        return [items[place]["id"]["S"].removeprefix("flow#") for place in failed]
+
+    def set_aside(self) -> str:
+        """Return what is in the relay's dead-letter queue, as one text."""
+        sqs, queue = self.stack.client("sqs"), self.stack.deployed.resources["RelayDeadLetterQueue"]
+        with self._mailbox:
+            while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
+                for message in messages:
+                    self._aside.append(message["Body"])
+                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+            return "\n".join(self._aside)
 
     @contextmanager
     def without_stream(self) -> Iterator[None]:
@@ -96,21 +107,35 @@ class Stage:
         return True
 
     def kill(self, logical_id: str) -> int:
-        """Kill a function's processes, as a crash would; return how many there were."""
-        mark = f"AWS_LAMBDA_FUNCTION_NAME={self.stack.deployed.resources[logical_id]}".encode()
+        """Kill a function's processes, as a crash would; return how many there were.
+
+        Only those of this very emulator, which they know by its port: another's functions have the same names.
+        """
+        port = urlsplit(self.stack.client("lambda").meta.endpoint_url).port
+        name = self.stack.deployed.resources[logical_id]
+        marks = {f"GATEWAY_PORT={port}".encode(), f"AWS_LAMBDA_FUNCTION_NAME={name}".encode()}
         found = [
-            int(process.name) for process in Path("/proc").iterdir() if process.name.isdigit() and _has(process, mark)
+            process for process in Path("/proc").iterdir() if process.name.isdigit() and marks <= _variables(process)
         ]
         for process in found:
-            os.kill(process, signal.SIGKILL)
+            os.kill(int(process.name), signal.SIGKILL)
+        until(lambda: all(map(_is_dead, found)))
         return len(found)
 
 
-def _has(process: Path, variable: bytes) -> bool:
+def _variables(process: Path) -> set[bytes]:
     try:
-        return variable in (process / "environ").read_bytes().split(b"\0")
+        return set((process / "environ").read_bytes().split(b"\0"))
     except OSError:  # gone, or not ours
-        return False
+        return set()
+
+
+def _is_dead(process: Path) -> bool:
+    """Tell whether all of its threads are gone: before that its parent does not know."""
+    try:
+        return len(list((process / "task").iterdir())) == 1 and "\nState:\tZ" in (process / "status").read_text()
+    except OSError:
+        return True
 
 
 @dataclass
@@ -172,7 +197,7 @@ class Person(Customer):
 
     def lease(self) -> str | None:
         """Return until when the connection's row is leased, or None."""
-        item = self._connection_item()
+        item = self._item(f"connection#{self.connection_id}")
         return item["due_at"]["N"] if "due_at" in item else None
 
     def time_passes(self) -> None:
@@ -213,10 +238,13 @@ class Person(Customer):
         except client.exceptions.ConditionalCheckFailedException:  # done meanwhile
             return
 
-    def _connection_item(self) -> dict[str, Any]:
-        key = {"id": {"S": f"connection#{self.connection_id}"}}
+    def item(self) -> dict[str, Any]:
+        """Read the flow's row as the table and the stream have it."""
+        return self._item(f"flow#{self.flow_id}")
+
+    def _item(self, key: str) -> dict[str, Any]:
         answer = self.stack.client("dynamodb").get_item(
-            TableName=self.stack.outputs["TableName"], Key=key, ConsistentRead=True
+            TableName=self.stack.outputs["TableName"], Key={"id": {"S": key}}, ConsistentRead=True
         )
         item: dict[str, Any] = answer.get("Item", {})
         return item

@@ -69,7 +69,8 @@ def test_each_test_that_the_threat_model_names_exists() -> None:
     """A control without its test would be a claim."""
     text = (ROOT / "docs/threat-model.md").read_text()
     named = set(re.findall(r"`(test_\d\d_\w+)`", text))
-    tests = "\n".join(path.read_text() for path in ROOT.glob("tests/attacks/test_*.py"))
+    suites = [*ROOT.glob("tests/attacks/test_*.py"), *ROOT.glob("tests/faults/test_*.py")]
+    tests = "\n".join(path.read_text() for path in suites)
     there = set(re.findall(r"^def (test_\d\d_\w+)", tests, re.MULTILINE))
     assert named - there == set()
     assert {name[5:7] for name in named} == {name[5:7] for name in there}, "each row is in the model"

@@ -1,6 +1,6 @@
-"""`make mutations`: for each control, a copy of the project without it, its attacks, and the rows that noticed.
+"""`make mutations`: for each control, a copy of the project without it, its attacks or faults, and who notices.
 
-Takes some ten minutes on two cores. Ends with 1 when a control could be taken away unnoticed.
+Takes some fifteen minutes on two cores. Ends with 1 when a control could be taken away unnoticed.
 """
 
 from __future__ import annotations
@@ -16,10 +16,11 @@ from pathlib import Path
 
 from local.settings import tool_environment
 from tests.attacks.mutations.controls import MUTATIONS, Mutation
+from tests.faults.controls import CONTROLS
 from tests.template import ROOT
 
 AT_ONCE = 2
-_FAILED = re.compile(r"^(?:FAILED|ERROR) tests/attacks/\S+?::test_(\d\d)_", re.MULTILINE)
+_FAILED = re.compile(r"^(?:FAILED|ERROR) tests/(?:attacks|faults)/\S+?::test_(\d\d)_", re.MULTILINE)
 _ENVIRONMENTS = (".venv", ".venv-emulator", ".venv-faults")
 
 
@@ -31,7 +32,7 @@ def mutated(source: str, mutation: Mutation) -> str:
 
 
 def rows_that_notice(mutation: Mutation) -> set[int]:
-    """Return the rows that fail without the control: those it names, else those of the whole suite."""
+    """Return the rows that fail without the control: those it names, else those of all attacks; or the cell's row."""
     with tempfile.TemporaryDirectory(prefix="finch-mutation-") as scratch:
         copy = Path(scratch) / "copy"
         ignored = shutil.ignore_patterns(".git", ".venv*", ".aws-sam", "__pycache__", ".*_cache", ".hypothesis")
@@ -40,19 +41,21 @@ def rows_that_notice(mutation: Mutation) -> set[int]:
             (copy / name).symlink_to(ROOT / name)
         file = copy / mutation.path
         file.write_text(mutated(file.read_text(), mutation))
+        if mutation.cell is not None:
+            return _failing(copy, "tests/faults", ["-k", mutation.cell])
         named = " or ".join(f"test_{row:02}_" for row in mutation.rows)
-        return _failing(copy, ["-k", named]) or _failing(copy, [])
+        return _failing(copy, "tests/attacks", ["-k", named]) or _failing(copy, "tests/attacks", [])
 
 
-def _failing(copy: Path, chosen: list[str]) -> set[int]:
+def _failing(copy: Path, suite: str, chosen: list[str]) -> set[int]:
     environment = tool_environment() | {
         "PYTHONPATH": f"{copy}:{copy / 'layers/finch_connect'}",
         "TMPDIR": str(copy.parent),
     }
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *chosen, "tests/attacks"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=no", *chosen, suite]
     ran = subprocess.run(command, cwd=copy, env=environment, capture_output=True, text=True, check=False)
     if ran.returncode not in {0, 1} or not re.search(r"\d+ (passed|failed|error)", ran.stdout):
-        raise RuntimeError(f"the attacks did not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
+        raise RuntimeError(f"{suite} did not run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}")
     return {int(row) for row in _FAILED.findall(ran.stdout)}
 
 
@@ -68,7 +71,7 @@ def report(found: Iterable[tuple[Mutation, set[int]]]) -> int:
 
 def main(arguments: list[str]) -> int:
     """Take away those controls whose name holds one of the arguments; all without any."""
-    chosen = [one for one in MUTATIONS if not arguments or any(word in one.control for word in arguments)]
+    chosen = [one for one in [*MUTATIONS, *CONTROLS] if not arguments or any(word in one.control for word in arguments)]
     print(f"{len(chosen)} controls, {AT_ONCE} at a time; each is a deployment of its own\n", flush=True)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         missed = report(zip(chosen, pool.map(rows_that_notice, chosen), strict=True))

@@ -9,13 +9,17 @@ _LAYER = "layers/finch_connect/finch_connect/"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One control: `text` stands once in `path` and becomes `instead`. `rows` are tried first."""
+    """One control: `text` stands once in `path` and becomes `instead`. `rows` are tried first.
+
+    With a `cell` it is the fault suite that has to notice, and in it this test (as pytest's -k names it).
+    """
 
     control: str
     path: str
     text: str
     instead: str
     rows: tuple[int, ...]
+    cell: str | None = None
 
 
 MUTATIONS = [

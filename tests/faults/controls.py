@@ -1,0 +1,66 @@
+"""What keeps the promise, for `make mutations` to take away one at a time, and the cell that then fails."""
+
+from __future__ import annotations
+
+from tests.attacks.mutations.controls import Mutation
+
+_LAYER = "layers/finch_connect/finch_connect/"
+
+CONTROLS = [
+    Mutation(
+        "the fallback",
+        _LAYER + "flow.py",
+        "            ports.fallback.put(flow.attempt, custody.document(flow, grant))",
+        '            raise ServiceUnavailableError("no_fallback")',
+        (27,),
+        "callback-create_the_secret-500-lasting",
+    ),
+    Mutation(
+        "the conditional settle",
+        _LAYER + "adapters/table.py",
+        '    condition = "#status = :was AND state_hash',
+        '    condition = "(#status = :was OR #status <> :was) AND state_hash',
+        (27,),
+        "test_27_a_settle_that_comes_late_changes_nothing",
+    ),
+    Mutation(
+        "the partial answer",
+        "functions/relay/app.py",
+        'return {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in dict.fromkeys(failed)]}',
+        'return {"batchItemFailures": []}',
+        (27,),
+        "relay-publish-500-lasting",
+    ),
+    Mutation(
+        "the deadline",
+        _LAYER + "deadline.py",
+        "        return self._ends - self._monotonic() - self._kept",
+        "        return math.inf",
+        (26,),
+        "a_byte_a_second",
+    ),
+    Mutation(
+        "one claim at a time stores",
+        _LAYER + "adapters/table.py",
+        "OR (attribute_not_exists(due_at) AND ",
+        "OR (attribute_exists(id) AND ",
+        (28,),
+        "test_28_an_older_token_never_replaces_a_newer_one",
+    ),
+    Mutation(
+        "the sweeper's look into the vault",
+        _LAYER + "adapters/vault.py",
+        'if "DeletedDate" in answer or version not in answer["VersionIdsToStages"]:',
+        "if True:",
+        (28,),
+        "after_the_store",
+    ),
+    Mutation(
+        "a claim is known by its own id",
+        _LAYER + "adapters/table.py",
+        "OR (#status = :set_status AND claim_id = :set_claim_id)",
+        "OR (#status = :was AND claim_id = :set_claim_id)",
+        (27,),
+        "callback-claim-reset_after-once",
+    ),
+]

@@ -1,0 +1,127 @@
+"""Every answer of Finch's to the exchange, and those that never come."""
+
+from __future__ import annotations
+
+import datetime
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from local.engine.guarded import free_port
+from local.simulator import Fault
+from tests.faults.answers import ANSWERS, Answer
+from tests.faults.conftest import Director
+from tests.faults.plays import EXPECTED, ended, standing, timely
+from tests.faults.stage import SLOW_SECONDS, Stage
+
+
+@pytest.mark.parametrize("cell", ANSWERS, ids=lambda cell: cell.name.replace(" ", "_"))
+def test_26_each_answer_of_finch_has_its_outcome(cell: Answer, director: Director) -> None:
+    """Within the time that there is; the code goes out again only where Finch says that it was not processed."""
+    assert director.story(cell) == cell.story
+
+
+@pytest.fixture(params=["untrusted", "no TLS", "closed"])
+def unreachable(request: pytest.FixtureRequest, stage: Stage, tmp_path: Path) -> Iterator[str]:
+    """An address of Finch's to which no byte of a code may go."""
+    match request.param:
+        case "untrusted":
+            with _untrusted_server(tmp_path) as port:
+                yield f"https://localhost:{port}"
+        case "no TLS":
+            yield stage.finch.url.replace("http:", "https:")
+        case _:
+            yield f"http://localhost:{free_port()}"
+
+
+def test_26_a_code_is_not_sent_where_finch_is_not(stage: Stage, unreachable: str) -> None:
+    """An untrusted certificate, a port that speaks no TLS, or none at all: the claim is taken back."""
+    person = stage.person()
+    callback = person.approved()
+    with _finch_at(unreachable, stage):
+        page = timely(lambda: person.come_back(callback))
+        row = standing(person)
+        assert person.exchanges == 0
+    assert ended(person, person.told(page), row, callback) == EXPECTED["callback"]["again"]
+
+
+@pytest.mark.parametrize("kind", ["error", "reset_after", "html", "delay"])
+def test_26_a_bare_token_that_cannot_be_completed_is_set_aside(stage: Stage, kind: str) -> None:
+    """Introspection fails: which connection it is for is not known, but the token is not lost."""
+    person = stage.person()
+    callback = person.approved()
+    stage.finch.faults.add(Fault("bare", code=person.codes[-1]))
+    stage.finch.faults.add(Fault(kind, path="/introspect", seconds=SLOW_SECONDS))
+    page = timely(lambda: person.come_back(callback))
+    stage.finch.faults.clear()
+    assert person.told(page) == "quarantined"
+    assert standing(person) == "quarantined connection_unknown"
+    person.comes_to_rest()
+    assert len(person.tokens(f"finch/{stage.name}/quarantine/{person.flow_id}")) == 1
+    assert stage.told(person) == ("quarantined",)
+    assert person.exchanges == 1
+
+
+@contextmanager
+def _finch_at(url: str, stage: Stage) -> Iterator[None]:
+    """Have the callback look for Finch somewhere else for a while."""
+    try:
+        stage.stack.reconfigure(lambda one: {"FINCH_API_URL": url} if one == "CallbackFunction" else {})
+        yield
+    finally:
+        stage.stack.reconfigure(lambda one: {"FINCH_API_URL": stage.finch.url} if one == "CallbackFunction" else {})
+
+
+@contextmanager
+def _untrusted_server(folder: Path) -> Iterator[int]:
+    """Speak TLS with a certificate that nobody vouches for; yield the port."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(folder))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        threading.Thread(target=_shake_hands, args=(listening, context), daemon=True).start()
+        yield listening.getsockname()[1]
+        listening.shutdown(socket.SHUT_RDWR)
+
+
+def _shake_hands(listening: socket.socket, context: ssl.SSLContext) -> None:
+    while True:
+        try:
+            connection, _ = listening.accept()
+        except OSError:  # closed: the test is over
+            return
+        with connection:
+            try:
+                with context.wrap_socket(connection, server_side=True) as secured:
+                    assert secured.recv(1) == b"", "nothing may be sent to whom nobody vouches for"
+            except OSError:  # the other side does not want to
+                continue
+
+
+def _certificate(folder: Path) -> Path:
+    """Write a self-signed certificate for localhost and its key."""
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "untrusted.pem"
+    plain = serialization.NoEncryption()
+    private = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain)
+    pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM) + private)
+    return pem
