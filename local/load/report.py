@@ -135,8 +135,8 @@ def _steps(load: Load) -> str:
     ]
     if load.plan.faults:
         lines += [
-            "The emulator brings the stream to one relay at a time, which waits for the retries of what was broken: then",
-            "events queue up there, and after two minutes the sweeper tells them too.",
+            "The emulator brings the stream to one relay at a time, which waits for the retries of what was broken:",
+            "then events queue up there, and after two minutes the sweeper tells them too.",
         ]
     return "\n".join(lines)
 
