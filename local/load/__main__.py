@@ -15,7 +15,7 @@ from collections import Counter
 from local.engine.guarded import ROOT, EngineError
 from local.load import report
 from local.load.crowd import Plan
-from local.load.overdue import Swept, sweep_overdue
+from local.load.overdue import sweep_overdue
 from local.load.person import Journey, Told
 from local.load.run import run
 from local.load.stage import Stage, stage
@@ -56,40 +56,45 @@ def command(settings: LoadSettings) -> str:
     return f"{told} SEED={settings.seed}{more} RECORD=1"
 
 
-def _sweep(ready: Stage, overdue: int) -> Swept | None:
-    if not overdue:
-        return None
-    print(f"Sweeping {overdue:,} overdue rows", file=sys.stderr)
-    return sweep_overdue(ready, overdue)
-
-
 def main() -> int:
     """Run it, print the report, record it when asked to; return 0 only if all flows were begun and accounted for."""
     try:
         settings = load_settings()
     except SettingsError as error:
-        print(error, file=sys.stderr)
+        _say(str(error))
         return 2
+    try:
+        with stage(with_faults=settings.faults > 0, seed=settings.seed, echo=_say) as ready:
+            complete = _run(settings, ready)
+            _say("Removing it all")
+    except EngineError as error:
+        _say(str(error))
+        return 2
+    return 0 if complete else 1
+
+
+def _run(settings: LoadSettings, ready: Stage) -> bool:
+    """Run on a stage, print and record; return whether all flows were begun and all is accounted for."""
     plan = Plan(settings.flows, settings.browsers, settings.faults, settings.seed, settings.minutes * 60)
     stop = threading.Event()
-    try:
-        with stage(
-            with_faults=plan.faults > 0, seed=plan.seed, echo=lambda step: print(step, file=sys.stderr)
-        ) as ready:
-            signal.signal(signal.SIGINT, lambda *_: stop.set())
-            print(f"Letting {plan.flows:,} people come with {plan.browsers} browsers", file=sys.stderr)
-            load = run(plan, ready, Shown(plan.flows), stop)
-            swept = _sweep(ready, settings.overdue)
-    except EngineError as error:
-        print(error, file=sys.stderr)
-        return 2
+    signal.signal(signal.SIGINT, lambda *_: stop.set())
+    _say(f"Letting {plan.flows:,} people come with {plan.browsers} browsers")
+    load = run(plan, ready, Shown(plan.flows), stop)
+    swept = None
+    if settings.overdue:
+        _say(f"Sweeping {settings.overdue:,} overdue rows")
+        swept = sweep_overdue(ready, settings.overdue)
     text = report.markdown(load, swept, command(settings))
-    print(f"\n{text}")
+    print(f"\n{text}\n", flush=True)
     complete = load.account.begun == plan.flows and not (load.account.problems or (swept and swept.problems))
     if settings.record and complete:
         report.write_between_markers(DOCUMENT, text)
-        print(f"\nWritten into {DOCUMENT.relative_to(ROOT)}.", file=sys.stderr)
-    return 0 if complete else 1
+        _say(f"Written into {DOCUMENT.relative_to(ROOT)}.")
+    return complete
+
+
+def _say(words: str) -> None:
+    print(words, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -93,7 +93,7 @@ def _account(load: Load) -> str:
         f"- {sum(account.rows.values()):,} rows = {sum(events.values()):,} events, in {account.deliveries:,} "
         "deliveries: the bus delivers at least once.",
         f"- Reasons: {_listed(account.reasons) or 'none'}.",
-        f"- Sweeps afterwards: {len(load.sweeps)} ({_listed(_summed(load.sweeps)) or 'nothing to do'}).",
+        f"- Afterwards {_sweeps(load.sweeps)} ({_listed(_summed(load.sweeps)) or 'nothing to do'}).",
     ]
     if load.plan.faults:
         lines.append(f"- Broken: {broken:,} of {calls:,} AWS calls. Finch's answers: {_listed(load.exchanges)}.")
@@ -133,6 +133,11 @@ def _steps(load: Load) -> str:
         "and for a",
         "processor; in the second half the functions are warm.",
     ]
+    if load.plan.faults:
+        lines += [
+            "The emulator brings the stream to one relay at a time, which waits for the retries of what was broken:",
+            "then events queue up there, and after two minutes the sweeper tells them too.",
+        ]
     return "\n".join(lines)
 
 
@@ -178,7 +183,7 @@ def _limit(load: Load, total: float) -> list[str]:
 def _overdue(swept: Swept) -> str:
     fits = "each has its one outcome and its one event" if not swept.problems else f"{len(swept.problems)} do not"
     lines = [
-        f"**{swept.rows:,} overdue rows: {fits}**, after {swept.seconds:,.0f} seconds and {len(swept.sweeps)} sweeps",
+        f"**{swept.rows:,} overdue rows: {fits}**, after {swept.seconds:,.0f} seconds and {_sweeps(swept.sweeps)}",
         f"({_listed(_summed(swept.sweeps))}).",
         "They were links that nobody finished, outcomes that the stream lost, callbacks that died, and tokens that",
         "waited for the vault.",
@@ -193,6 +198,10 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 def _most(counts: Mapping[str, int]) -> list[tuple[str, int]]:
     return Counter(counts).most_common(_MOST_WARNINGS)
+
+
+def _sweeps(sweeps: Sequence[object]) -> str:
+    return f"{len(sweeps)} sweep{'' if len(sweeps) == 1 else 's'}"
 
 
 def _summed(sweeps: Sequence[Mapping[str, int]]) -> dict[str, int]:

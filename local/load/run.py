@@ -21,6 +21,7 @@ _QUIET_SECONDS, _MOST_SECONDS = 3.0, 120.0
 _MOST_SWEEPS = 20
 _NOT_PROCESSED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
 _FACTS = ("reason", "operation", "aws_code", "cause", "error")
+_EMULATORS = re.compile(r"(Task timed out|Worker|No JSON)[^\n]*")
 _DURATION = re.compile(r"REPORT .*?Duration: ([0-9.]+) ms")
 
 
@@ -152,3 +153,5 @@ def _warnings(function: str, lines: Sequence[str]) -> Iterator[str]:
             entry = json.loads(line)
             facts = [str(entry[name]) for name in _FACTS if name in entry]
             yield " ".join([function.lower(), entry["message"], *facts])
+        elif _EMULATORS.match(line):
+            yield f"{function.lower()} {line} (the emulator's word)"

@@ -24,8 +24,8 @@ _CLIENT_SECRET = "secret-of-a-simulator"  # noqa: S105  # the simulator's own
 AT_ONCE = 8 * (os.cpu_count() or 1)
 """So many functions run at the same time; who comes then waits at the front.
 
-The emulator starts a process for each call that finds none free, and each unpacks the layer. With many more of them
-than this the processors do nothing else, functions run into their timeouts, and start anew.
+The emulator starts a process for each call that finds none free, and each unpacks the layer: with a hundred of them the
+first minute is nothing else, and calls that wait for a processor run into their timeouts. Warm, the rate is the same.
 """
 
 _LONG_AGO = {"N": "1000"}

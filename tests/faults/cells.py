@@ -19,6 +19,7 @@ OUTCOMES = {
     "finished": "told to try again; the token is safe, the sweeper finishes, and the same address then says so",
     "told late": "told to try again; all was done, and the same address then says so",
     "over": "told to try again, then to start again; nothing was exchanged, and the link starts anew",
+    "unclear": "told to try again, then to start again; the sweeper has found no token, and an alarm says so",
     "lost": "told to start again; the row and an alarm say that a token was lost, and the link starts anew",
     "retried": "the relay names the record as failed, and the stream brings it again",
     "swept": "the person notices nothing; the sweeper does what the relay could not",
@@ -88,6 +89,12 @@ def _but(usual: str, answer_lost: str) -> tuple[str, ...]:
     return tuple(by_kind.get(kind, usual) for kind in KINDS)
 
 
+def _answered_or_not(refused: str, unanswered: str, answer_lost: str) -> tuple[str, ...]:
+    """Return a row's outcomes where it matters whether AWS said no, said nothing, or did it."""
+    by_kind = {Kind.THROTTLED: refused, Kind.ERROR: refused, Kind.RESET_AFTER: answer_lost, Kind.TRUNCATED: answer_lost}
+    return tuple(by_kind.get(kind, unanswered) for kind in KINDS)
+
+
 _ASKED = _but("saved/again", "saved/again")
 _PLACED = _but("saved/later", "saved/later")
 _SWEPT = _but("saved/next sweep", "saved/next sweep")
@@ -108,8 +115,8 @@ ROWS = (
     Row("callback", "create the secret", _PLACED),
     Row("callback", "put a version", _PLACED),
     Row("callback", "restore the secret", _PLACED),
-    # The vault is away. What is in the fallback is not to be called lost.
-    Row("callback", "fallback", _but("later/lost", "later/finished")),
+    # The vault is away. What may be in the fallback is not to be called lost.
+    Row("callback", "fallback", _answered_or_not("later/lost", "later/unclear", "later/finished")),
     Row("callback", "settle", _but("saved/finished", "saved/told late")),
     Row("relay", "end the lease", _but("saved/swept", "saved/saved")),
     Row("relay", "publish", _but("saved/retried", "saved/retried")),

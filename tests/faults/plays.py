@@ -104,6 +104,7 @@ EXPECTED: dict[str, dict[str, Story]] = {
         "finished": replace(SAVED, answer="try again", row="claimed"),
         "told late": replace(SAVED, answer="try again"),
         "over": _OVER,
+        "unclear": replace(_OVER, exchanges=2),
         "lost": replace(_OVER, answer="orphaned", row="orphaned token_lost", exchanges=2),
     },
     "relay": {

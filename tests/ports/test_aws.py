@@ -107,14 +107,14 @@ def test_what_may_pass_is_tried_again_while_there_is_time(service: Service, stat
 def test_a_retry_that_could_go_past_the_deadline_is_not_waited_for(service: Service, status: int, code: str) -> None:
     """The wait may be a second, and another attempt follows it."""
     service.status, service.code = status, code
-    assert call(FakeDeadline(1.0)) == "no_time_left"
+    assert call(FakeDeadline(1.0)) == "aws_refused"
     assert service.attempts == 1
 
 
 def test_a_service_that_hangs_is_left_after_the_calls_timeout(service: Service) -> None:
     """Each attempt ends by itself, and none follows past the deadline."""
     service.seconds = 2
-    assert call(FakeDeadline(1.0)) == "no_time_left"
+    assert call(FakeDeadline(1.0)) == "aws_unreachable"
     assert service.attempts == 1
 
 

@@ -157,6 +157,7 @@ class World:
             dead_letters=self.dead_letters,
             clock=self.clock,
             images=lambda _change: (None, None),
+            beside=fakes.beside,
             deadline=self.deadline,
         )
 
@@ -169,6 +170,7 @@ class World:
             fallback=self.fallback,
             bus=self.bus,
             clock=self.clock,
+            beside=fakes.beside,
             deadline=fakes.FakeDeadline(SWEEP_SECONDS),
         )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from finch_connect.errors import ServiceUnavailableError
 from finch_connect.flow import Outcome
 from finch_connect.model import Status
 from finch_connect.secret import Secret
@@ -37,6 +38,27 @@ def test_a_mistake_of_ours_after_the_exchange_does_not_lose_the_token(
             world.callback(world.came(redirect))
     assert "token-1" in world.fallback.kept[world.row().attempt].reveal()
     assert world.finished(redirect).status is Status.UNSTORED
+
+
+def test_a_token_that_may_be_in_the_fallback_is_not_called_lost(world: World) -> None:
+    """It was put, and the answer was lost: the person is told to try again, and the sweeper finds it."""
+    world.vault.down = True
+    redirect = world.started()
+    put = world.fallback.put
+
+    def put_and_lose_the_answer(attempt: str, text: Secret) -> None:
+        put(attempt, text)
+        raise ServiceUnavailableError("aws_unreachable", operation="PutParameter")
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world.fallback, "put", put_and_lose_the_answer)
+        with pytest.raises(ServiceUnavailableError):
+            world.callback(world.came(redirect))
+    world.vault.down = False
+    world.clock.forward(minutes=3)
+    sweep(world.sweeper_ports, world.config)
+    assert world.finished(redirect).status is Status.CONNECTED
+    assert world.fallback.kept == {}
 
 
 def test_when_the_fallback_fails_too_the_row_says_that_the_token_is_lost(world: World) -> None:

@@ -80,3 +80,8 @@ class ConfigurationError(FinchConnectError):
 
 class ServiceUnavailableError(TryAgainError):
     """An outside system did not answer in time or refused to work: table, vault, keys, fallback or bus."""
+
+    @property
+    def may_have_happened(self) -> bool:
+        """Tell whether what was asked may have been done all the same: no answer came, or half of one."""
+        return self.reason in {"aws_unreachable", "aws_unreadable"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from finch_connect import custody
@@ -245,16 +246,22 @@ def _kept(answer: Grant | Declined | Unclear, flow: Flow, bound: _Bound, ports: 
     except ServiceUnavailableError:
         return _waiting(flow, grant, ports, config)
     except Exception:  # a mistake of ours: whatever it is, the token must not be lost with it
-        _settle(_waiting(flow, grant, ports, config), ports)
+        with suppress(ServiceUnavailableError):
+            _settle(_waiting(flow, grant, ports, config), ports)
         raise
 
 
 def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> Flow:
-    """Keep the token in the fallback until the sweeper can place it. If that fails too, say that it is lost."""
+    """Keep the token in the fallback until the sweeper can place it. If that fails too, say that it is lost.
+
+    Raises ServiceUnavailableError when it may be there all the same: the row stays claimed, and the sweeper looks.
+    """
     try:
         with ports.deadline.keeping(_AFTER_THE_FALLBACK * config.call_timeout):
             ports.fallback.put(flow.attempt, custody.document(flow, grant))
-    except ServiceUnavailableError:
+    except ServiceUnavailableError as error:
+        if error.may_have_happened:
+            raise
         return flow.settled(Status.ORPHANED, at=ports.clock(), reason="token_lost", finch_request_id=grant.request_id)
     return flow.settled(
         Status.UNSTORED,

@@ -151,6 +151,9 @@ class Flow:
 PUBLISH_GRACE_MS = 120_000
 """How long the relay has before the sweeper publishes a settled flow itself."""
 
+EVENTS_AT_ONCE = 10
+"""The bus takes as many in one call (AWS: PutEvents)."""
+
 CLAIM_GRACE_MS = 120_000
 """How long a claim may run before the sweeper looks after it: past any function's timeout and any lease."""
 

@@ -284,6 +284,7 @@ class RelayPorts:
     dead_letters: DeadLetters
     clock: Clock
     images: StreamImages
+    beside: Beside
     deadline: Deadline
 
 
@@ -297,4 +298,5 @@ class SweeperPorts:
     fallback: Fallback
     bus: Bus
     clock: Clock
+    beside: Beside
     deadline: Deadline

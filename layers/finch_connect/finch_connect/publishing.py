@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
 
 from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import SETTLED, Flow, Status, Untold, epoch_ms
+from finch_connect.model import EVENTS_AT_ONCE, SETTLED, Flow, Status, Untold, epoch_ms
 from finch_connect.ports import RelayPorts, SweeperPorts
 
 
@@ -24,38 +26,41 @@ def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence
 
 
 def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Untold]:
-    """Publish at most one outcome of each flow."""
-    for flow in batch:
-        _end_lease(flow, ports)
+    """Publish at most one outcome of each flow; their rows are written beside each other."""
+    _side_by_side([partial(_end_lease, flow, ports) for flow in batch], ports)
     try:
         untold = ports.bus.publish(batch)
     except ServiceUnavailableError as error:
         return [Untold(flow, str(error.fields.get("aws_code") or error.reason)) for flow in batch]
     now, waiting = epoch_ms(ports.clock()), {one.flow.flow_id for one in untold}
-    for flow in batch:
-        if flow.flow_id not in waiting:
-            try:
-                ports.flows.mark_published(flow, at=now)
-            except ServiceUnavailableError:
-                continue
+    told = [flow for flow in batch if flow.flow_id not in waiting]
+    _side_by_side([partial(_mark, flow, now, ports) for flow in told], ports)
     return untold
+
+
+def _side_by_side(work: Sequence[Callable[[], None]], ports: RelayPorts | SweeperPorts) -> None:
+    for pending in [ports.beside(one) for one in work]:
+        pending.result()
+
+
+def _mark(flow: Flow, now: int, ports: RelayPorts | SweeperPorts) -> None:
+    with suppress(ServiceUnavailableError):
+        ports.flows.mark_published(flow, at=now)
 
 
 def _end_lease(flow: Flow, ports: RelayPorts | SweeperPorts) -> None:
     """The token is in the vault, so the next claim of its connection may store. What fails here is swept later."""
     if flow.status is not Status.CONNECTED or flow.connection_id is None or flow.claimed_at is None:
         return
-    try:
+    with suppress(ServiceUnavailableError):
         ports.connections.end_lease(flow.connection_id, flow_id=flow.flow_id, claimed_at=flow.claimed_at, stored=True)
-    except ServiceUnavailableError:
-        return
 
 
 def _batches(flows: Sequence[Flow]) -> Iterable[Sequence[Flow]]:
-    """Split into runs in which no flow comes twice."""
+    """Split into runs as long as the bus takes at once, in which no flow comes twice."""
     batch: list[Flow] = []
     for flow in flows:
-        if any(flow.flow_id == other.flow_id for other in batch):
+        if len(batch) == EVENTS_AT_ONCE or any(flow.flow_id == other.flow_id for other in batch):
             yield batch
             batch = []
         batch.append(flow)

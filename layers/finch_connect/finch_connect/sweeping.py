@@ -7,16 +7,13 @@ from dataclasses import dataclass, field
 from finch_connect import custody
 from finch_connect.config import Config
 from finch_connect.errors import FinchConnectError, TryAgainError
-from finch_connect.model import SETTLED, Connection, Flow, NotWritten, Status, epoch_ms
+from finch_connect.model import EVENTS_AT_ONCE, SETTLED, Connection, Flow, NotWritten, Status, epoch_ms
 from finch_connect.ports import SweeperPorts
 from finch_connect.publishing import publish
 from finch_connect.secret import Secret
 
 SWEEP_RESERVE_SECONDS = 20.0
 """A sweep begins nothing new when less than this is left."""
-
-PUBLISHED_AT_ONCE = 10
-"""The bus takes as many events in one call (AWS: PutEvents)."""
 
 
 @dataclass(slots=True)
@@ -60,7 +57,7 @@ def sweep(ports: SweeperPorts, config: Config) -> Sweep:
         elif flow.flow_id not in unclear:
             with _Each(flow.flow_id, done):
                 _move_on(flow, done, ports, config)
-        if len(untold) == PUBLISHED_AT_ONCE:
+        if len(untold) == EVENTS_AT_ONCE:
             _tell(untold, done, ports)
             untold = []
     _tell(untold, done, ports)

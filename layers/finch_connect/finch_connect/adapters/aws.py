@@ -61,8 +61,10 @@ class _Hurry:
             return
         longest_wait = 2 ** (attempts - 1)  # seconds: the standard mode's backoff (AWS: retry behavior)
         if self._deadline.remaining() < longest_wait + self._call_timeout:
-            failure = _failure(response)
-            raise ServiceUnavailableError("no_time_left", operation=event["operation"].name, aws_code=failure)
+            what = {"operation": event["operation"].name, "cause": "no_time_left"}
+            if response is None:
+                raise ServiceUnavailableError("aws_unreachable", **what)
+            raise ServiceUnavailableError("aws_refused", **what, aws_code=_failure(response))
 
 
 def _may_be_retried(response: Any) -> bool:

@@ -7,13 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from finch_connect.adapters.aws import translated
-from finch_connect.model import Flow, Status, Untold, from_epoch_ms
+from finch_connect.model import EVENTS_AT_ONCE, Flow, Status, Untold, from_epoch_ms
 
 SOURCE = "finch.connect"
 DETAIL_VERSION = "1"
-_MOST_ENTRIES = 10
-"""PutEvents takes at most ten entries (AWS: PutEvents)."""
-
 _DETAIL_TYPES = {
     Status.CONNECTED: "Connection Established",
     Status.DENIED: "Connection Denied",
@@ -34,8 +31,8 @@ class EventBridgeBus:
     def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
         """See `ports.Bus.publish`."""
         untold: list[Untold] = []
-        for start in range(0, len(flows), _MOST_ENTRIES):
-            batch = flows[start : start + _MOST_ENTRIES]
+        for start in range(0, len(flows), EVENTS_AT_ONCE):
+            batch = flows[start : start + EVENTS_AT_ONCE]
             with translated("PutEvents"):
                 answer = self._client.put_events(Entries=[self._entry(flow) for flow in batch])
                 entries = zip(batch, answer["Entries"], strict=True)

@@ -99,11 +99,14 @@ class Transport:
                     allow_redirects=False,
                     stream=True,
                 ) as response:
+                    content = self._read(response, ends)
+                    if content is None and self._monotonic() >= ends:  # cut: what came may be half of it
+                        raise NoAnswerError("exchange_timeout")
                     return Answer(
                         status=response.status_code,
                         request_id=_request_id(response.headers.get("Finch-Request-Id")),
                         retry_after=response.headers.get("Retry-After"),
-                        content=self._read(response, ends),
+                        content=content,
                     )
         except (requests.RequestException, HTTPError) as error:
             # The exception's own text and chain are dropped: they may hold addresses and bytes of the request.
