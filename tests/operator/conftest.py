@@ -58,10 +58,13 @@ def _dimensions(line: Mapping[str, Any]) -> Iterable[Dimensions]:
     return [frozenset((name, str(line[name])) for name in names) for names in sets.values()]
 
 
+OPERATED_STAGE = "operated"
+
+
 @pytest.fixture(scope="session")
 def operated_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
     """A deployment of its own: what is broken in it is broken for nobody else."""
-    return deployed(local_stack, finch_server, "operated", "static")
+    return deployed(local_stack, finch_server, OPERATED_STAGE, "static")
 
 
 @pytest.fixture(scope="session")
