@@ -104,7 +104,7 @@ class Stage:
         return self._runs("SweeperFunction")
 
     def reconfigure(self, functions: Collection[str], **variables: str) -> None:
-        """Change these functions' variables, and wait until they run with them: it may still be ending their processes."""
+        """Change these functions' variables, and wait until they run with them."""
         self.stack.reconfigure(lambda one: variables if one in functions else {})
         for function in functions:
             until(partial(self._runs, function))
