@@ -8,9 +8,10 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -100,8 +101,17 @@ class Stage:
 
     def sweep(self) -> bool:
         """Run the sweeper; tell whether it ran to its end."""
+        return self._runs("SweeperFunction")
+
+    def reconfigure(self, functions: Collection[str], **variables: str) -> None:
+        """Change these functions' variables, and wait until they run with them."""
+        self.stack.reconfigure(lambda one: variables if one in functions else {})
+        for function in functions:
+            until(partial(self._runs, function))
+
+    def _runs(self, logical_id: str) -> bool:
         try:
-            self.stack.invoke("SweeperFunction", {})
+            self.stack.invoke(logical_id, {"Records": []})
         except EngineError:
             return False
         return True

@@ -51,11 +51,10 @@ def bus(stage: Stage) -> Iterator[PickyBus]:
 
 @contextmanager
 def _bus_at(url: str, stage: Stage) -> Iterator[None]:
-    tell = {"RelayFunction", "SweeperFunction"}
-    stage.stack.reconfigure(lambda one: {"AWS_ENDPOINT_URL_EVENTBRIDGE": url} if one in tell else {})
+    tell = ("RelayFunction", "SweeperFunction")
+    stage.reconfigure(tell, AWS_ENDPOINT_URL_EVENTBRIDGE=url)
     yield
-    back = stage.proxy.url
-    stage.stack.reconfigure(lambda one: {"AWS_ENDPOINT_URL_EVENTBRIDGE": back} if one in tell else {})
+    stage.reconfigure(tell, AWS_ENDPOINT_URL_EVENTBRIDGE=stage.proxy.url)
 
 
 def _connected(stage: Stage) -> Person:

@@ -74,10 +74,10 @@ def test_26_a_bare_token_that_cannot_be_completed_is_set_aside(stage: Stage, kin
 def _finch_at(url: str, stage: Stage) -> Iterator[None]:
     """Have the callback look for Finch somewhere else for a while."""
     try:
-        stage.stack.reconfigure(lambda one: {"FINCH_API_URL": url} if one == "CallbackFunction" else {})
+        stage.reconfigure(["CallbackFunction"], FINCH_API_URL=url)
         yield
     finally:
-        stage.stack.reconfigure(lambda one: {"FINCH_API_URL": stage.finch.url} if one == "CallbackFunction" else {})
+        stage.reconfigure(["CallbackFunction"], FINCH_API_URL=stage.finch.url)
 
 
 @contextmanager
