@@ -10,7 +10,7 @@ import pytest
 
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.flow import Outcome
-from finch_connect.model import Status
+from finch_connect.model import Flow, NotWritten, Status, Written
 from finch_connect.secret import Secret
 from finch_connect.sweeping import sweep
 from tests.unit.conftest import GRANT, World
@@ -110,6 +110,24 @@ def test_each_step_keeps_time_for_those_after_it(world: World) -> None:
         "FakeFallback.put": 3.0,
         "FakeFlowTable.settle": 0.0,
     }
+
+
+def test_taking_a_claim_back_has_the_time_that_was_kept_for_it(world: World) -> None:
+    """A secret that cannot be read has used up the rest, and what the exchange would keep is not needed any more."""
+    left: list[float] = []
+    release = world.table.release
+
+    def noted(claimed: Flow) -> Written | NotWritten:
+        left.append(world.deadline.seconds - world.deadline.remaining())
+        return release(claimed)
+
+    redirect = world.started()
+    world.client_secrets.down = True
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world.table, "release", noted)
+        with pytest.raises(ServiceUnavailableError):
+            world.callback(world.came(redirect))
+    assert left == [0.0]
 
 
 def test_an_answer_that_is_told_again_is_not_fresh(world: World) -> None:

@@ -110,10 +110,10 @@ def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | 
         claim = ports.flows.claim(
             bound.flow_id, state_hash=bound.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
         )
-        if isinstance(claim, NotWritten):
-            return _lost_claim(claim.flow, bound, link_key)
-        flow = claim.flow
-        key = _or_release(link_key, flow, ports)
+    if isinstance(claim, NotWritten):
+        return _lost_claim(claim.flow, bound, link_key)
+    flow = claim.flow
+    key = _or_release(link_key, flow, ports, config)
 
     # 3. Finch says no, or brings nothing. An error wins over a code.
     if came.error is not None or came.code is None:
@@ -121,8 +121,9 @@ def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | 
         return Outcome(settled, key, bound.cookie, fresh)
 
     # 4. Exchange the code. Only if nothing of it left may the claim be taken back.
+    secret = _or_release(client_secret, flow, ports, config)
     with ports.deadline.keeping(_AFTER_THE_EXCHANGE * config.call_timeout):
-        answer = _exchange(came.code, flow, _or_release(client_secret, flow, ports), ports)
+        answer = _exchange(came.code, flow, secret, ports)
     if isinstance(answer, NotSent):
         ports.flows.release(flow)
         raise TryAgainError(answer.reason)
@@ -194,10 +195,11 @@ def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Pending[LinkKey]
     return Outcome(standing, link_key.result(), bound.cookie, fresh=False)
 
 
-def _or_release[T](needed: Pending[T], flow: Flow, ports: CallbackPorts) -> T:
+def _or_release[T](needed: Pending[T], flow: Flow, ports: CallbackPorts, config: Config) -> T:
     """Wait for what the flow cannot go on without; nothing was sent yet, so without it the claim is taken back."""
     try:
-        return needed.result()
+        with ports.deadline.keeping(_AFTER_THE_CLAIM * config.call_timeout):
+            return needed.result()
     except ServiceUnavailableError:
         ports.flows.release(flow)
         raise
