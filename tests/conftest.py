@@ -18,6 +18,7 @@ from finch_connect.model import Flow
 from finch_connect.states import flow_id_of
 from local.browser import Browser, Page
 from local.engine import LocalStack, RunningStack
+from local.engine.emulator import REGION
 from local.simulator import Simulator
 from local.simulator.person import approve, deny
 from tests.canary import CANARIES, CLIENT_SECRET, CUSTOMER_EMAIL, CUSTOMER_NAME, Visitor
@@ -34,6 +35,19 @@ def local_stack() -> Iterator[LocalStack]:
     """The emulator with the built template; the functions' roles are enforced."""
     with LocalStack.start(auth=True) as running:
         yield running
+
+
+@pytest.fixture
+def emulated_aws(monkeypatch: pytest.MonkeyPatch, local_stack: LocalStack) -> None:
+    """An operator's environment, with the emulator as its AWS account."""
+    account = {
+        "ENDPOINT_URL": local_stack.endpoint_url,
+        "DEFAULT_REGION": REGION,
+        "ACCESS_KEY_ID": "test",
+        "SECRET_ACCESS_KEY": "test",
+    }
+    for name, content in account.items():
+        monkeypatch.setenv(f"AWS_{name}", content)
 
 
 @pytest.fixture(scope="session")

@@ -5,39 +5,29 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from local.polling import Polling
 
 _WAIT_SECONDS = 1
 _REST_SECONDS = 0.3
 _NEEDED = frozenset({"event_id", "occurred_at", "customer_id", "flow_id"})
 
 
-class Inbox:
+class Inbox(Polling):
     """Polls an SQS queue in a thread until it is left. Events come at least once, so `event_id` tells them apart.
 
     What cannot be read stays on the queue: there a redrive policy takes it to a dead-letter queue.
     """
 
     def __init__(self, sqs: Any, queue_url: str) -> None:
+        super().__init__("inbox", _REST_SECONDS)
         self._sqs = sqs
         self._queue_url = queue_url
         self._events: dict[str, dict[str, Any]] = {}
         self._changed = threading.Condition()
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="inbox", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def events(self) -> list[dict[str, Any]]:
         """Return all events so far, the newest first: by when it happened, for the bus keeps no order."""
@@ -55,11 +45,10 @@ class Inbox:
             self._changed.wait_for(lambda: found() is not None, timeout=seconds)
             return found()
 
-    def _poll(self) -> None:
-        while not self._stop.wait(_REST_SECONDS):
-            # A queue that cannot be reached for a moment is asked again; the thread must not end unseen.
-            with contextlib.suppress(BotoCoreError, ClientError):
-                self._take()
+    def _turn(self) -> None:
+        # A queue that cannot be reached for a moment is asked again; the thread must not end unseen.
+        with contextlib.suppress(BotoCoreError, ClientError):
+            self._take()
 
     def _take(self) -> None:
         answer = self._sqs.receive_message(

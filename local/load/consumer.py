@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import threading
 import time
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
+
+from local.polling import Polling
 
 _WAIT_SECONDS = 1
 
@@ -29,25 +29,14 @@ class Seen:
         return detail
 
 
-class Consumer:
+class Consumer(Polling):
     """Polls the queue in a thread until it is left; keeps every delivery."""
 
     def __init__(self, sqs: Any, queue_url: str) -> None:
+        super().__init__("consumer")
         self._sqs = sqs
         self._queue_url = queue_url
         self._seen: list[Seen] = []
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._poll, name="consumer", daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
 
     def seen(self) -> list[Seen]:
         """Return all deliveries so far, in the order in which they came."""
@@ -61,11 +50,10 @@ class Consumer:
                 before, since = len(self._seen), time.monotonic()
             time.sleep(0.1)
 
-    def _poll(self) -> None:
-        while not self._stop.is_set():
-            # A queue that cannot be reached for a moment is asked again; what was not deleted comes again.
-            with contextlib.suppress(BotoCoreError, ClientError):
-                self._take()
+    def _turn(self) -> None:
+        # A queue that cannot be reached for a moment is asked again; what was not deleted comes again.
+        with contextlib.suppress(BotoCoreError, ClientError):
+            self._take()
 
     def _take(self) -> None:
         messages = self._sqs.receive_message(

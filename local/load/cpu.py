@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import threading
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from local.polling import Polling
 
 EMULATOR = "emulator (MiniStack, one process)"
 PROXY = "fault proxies (two processes)"
@@ -27,28 +28,25 @@ _FUNCTION = re.compile(r"ministack-lambda-.*?-(Connect|Callback|Relay|Sweeper)Fu
 _EVERY_SECONDS = 1.0
 
 
-class Watch:
+class Watch(Polling):
     """Looks once a second at all processes below this one and keeps each one's last reading: some end in between."""
 
     def __init__(self) -> None:
+        super().__init__("cpu", _EVERY_SECONDS)
         self._readings: dict[int, tuple[str, float]] = {}
         self._before: dict[int, float] = {}
         self._busy = (0.0, 0.0)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="cpu", daemon=True)
 
     def __enter__(self) -> Self:
         self._look()
         self._busy = (_busy(), 0.0)
         self._before = {pid: seconds for pid, (_, seconds) in self._readings.items()}
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
-        self._thread.join()
+        super().__exit__(kind, error, trace)
         self._look()
         self._busy = (self._busy[0], _busy())
 
@@ -70,9 +68,8 @@ class Watch:
         """Return how many processes of each part were seen: a function's are its cold starts."""
         return dict(Counter(part for part, _ in self._readings.values()))
 
-    def _watch(self) -> None:
-        while not self._stop.wait(_EVERY_SECONDS):
-            self._look()
+    def _turn(self) -> None:
+        self._look()
 
     def _look(self) -> None:
         for pid in _below(os.getpid()):

@@ -17,7 +17,7 @@ from finch_connect.adapters.items import item_of
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.model import Connection, ConnectMode, Flow, Status
 from local.quarantine import main
-from tests.template import load_template
+from tests.template import make_flow_table
 from tests.unit.conftest import GRANT
 
 FLOW = Flow(
@@ -76,9 +76,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     with mock_aws():
         made = Account(boto3.client("dynamodb"), boto3.client("secretsmanager"))
-        properties = load_template()["Resources"]["FlowTable"]["Properties"]
-        wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-        made.dynamodb.create_table(TableName="flows", **{name: properties[name] for name in wanted})
+        make_flow_table(made.dynamodb)
         template = {
             "Parameters": {
                 "Stage": {"Type": "String", "Default": "dev"},

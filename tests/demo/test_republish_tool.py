@@ -15,11 +15,10 @@ from moto import mock_aws
 
 from finch_connect.adapters.items import flow_of, item_of
 from finch_connect.model import ConnectMode, Flow, Status, epoch_ms
-from local.engine import LocalStack, RunningStack
-from local.engine.emulator import REGION
+from local.engine import RunningStack
 from local.republish import Outbox, main
 from tests.conftest import Customer, Inbox
-from tests.template import load_template
+from tests.template import make_flow_table
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
 STARTED = Flow(
@@ -65,9 +64,7 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
     with mock_aws():
         made = Account(boto3.client("dynamodb"))
-        properties = load_template()["Resources"]["FlowTable"]["Properties"]
-        wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-        made.dynamodb.create_table(TableName="flows", **{name: properties[name] for name in wanted})
+        make_flow_table(made.dynamodb)
         template = {
             "Resources": {"Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "b"}}},
             "Outputs": {"TableName": {"Value": "flows"}},
@@ -184,16 +181,8 @@ def test_what_cannot_be_is_said(
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, local_stack: LocalStack, stack: RunningStack) -> Callable[..., int]:
+def command(emulated_aws: None, stack: RunningStack) -> Callable[..., int]:
     """The command on the deployed stack, with the emulator as its AWS."""
-    emulator = {
-        "ENDPOINT_URL": local_stack.endpoint_url,
-        "DEFAULT_REGION": REGION,
-        "ACCESS_KEY_ID": "test",
-        "SECRET_ACCESS_KEY": "test",
-    }
-    for name, content in emulator.items():
-        monkeypatch.setenv(f"AWS_{name}", content)
     return lambda *arguments: main([*arguments, "--stack", stack.deployed.name])
 
 

@@ -83,16 +83,16 @@ class Cell:
         return 1 if self.duration == ONCE else None
 
 
-def _but(usual: str, answer_lost: str) -> tuple[str, ...]:
-    """Return a row's outcomes where it matters whether AWS did what was asked and only its answer was lost."""
-    by_kind = {Kind.RESET_AFTER: answer_lost, Kind.TRUNCATED: answer_lost}
+def _but(usual: str, answer_lost: str, unanswered: str | None = None) -> tuple[str, ...]:
+    """Return a row's outcomes where it matters whether AWS did what was asked, or (None: the same) said nothing."""
+    silence = unanswered or usual
+    by_kind = {
+        Kind.RESET_BEFORE: silence,
+        Kind.SLOW: silence,
+        Kind.RESET_AFTER: answer_lost,
+        Kind.TRUNCATED: answer_lost,
+    }
     return tuple(by_kind.get(kind, usual) for kind in KINDS)
-
-
-def _answered_or_not(refused: str, unanswered: str, answer_lost: str) -> tuple[str, ...]:
-    """Return a row's outcomes where it matters whether AWS said no, said nothing, or did it."""
-    by_kind = {Kind.THROTTLED: refused, Kind.ERROR: refused, Kind.RESET_AFTER: answer_lost, Kind.TRUNCATED: answer_lost}
-    return tuple(by_kind.get(kind, unanswered) for kind in KINDS)
 
 
 _ASKED = _but("saved/again", "saved/again")
@@ -116,7 +116,7 @@ ROWS = (
     Row("callback", "put a version", _PLACED),
     Row("callback", "restore the secret", _PLACED),
     # The vault is away. What may be in the fallback is not to be called lost.
-    Row("callback", "fallback", _answered_or_not("later/lost", "later/unclear", "later/finished")),
+    Row("callback", "fallback", _but("later/lost", "later/finished", unanswered="later/unclear")),
     Row("callback", "settle", _but("saved/finished", "saved/told late")),
     Row("relay", "end the lease", _but("saved/swept", "saved/saved")),
     Row("relay", "publish", _but("saved/retried", "saved/retried")),

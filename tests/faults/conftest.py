@@ -15,7 +15,7 @@ from local.engine.corrected import Corrected
 from local.engine.microburst import Microburst, microburst, stand_before
 from local.simulator import Simulator
 from tests.canary import CLIENT_SECRET
-from tests.conftest import CLIENT_ID, Inbox
+from tests.conftest import CLIENT_ID, Inbox, deployed
 from tests.faults.answers import Answer
 from tests.faults.cells import CELLS, Cell
 from tests.faults.deaths import Death
@@ -56,19 +56,7 @@ def stages(request: pytest.FixtureRequest) -> Iterator[list[Stage]]:
 
 
 def _stage(name: str, form: str, local_stack: LocalStack, proxy: Microburst, finch: Simulator) -> Stage:
-    stack = local_stack.deploy(
-        stage=name,
-        client_secret=CLIENT_SECRET,
-        parameters=lambda url: {
-            "FinchClientId": CLIENT_ID,
-            "FinchApiUrl": finch.url,
-            "FinchConnectUrl": finch.url,
-            "ConnectMode": form,
-            "AllowedProducts": "company directory individual",
-            "AllowedReturnUrls": f"{url}/connected",
-        },
-    )
-    finch.redirect_uris.add(f"{stack.public_url}/callback")
+    stack = deployed(local_stack, finch, name, form, LogLevel="INFO")
     budget, call = str(REQUEST_BUDGET_SECONDS), str(CALL_TIMEOUT_SECONDS)
     stand_before(stack, proxy, REQUEST_BUDGET_SECONDS=budget, CALL_TIMEOUT_SECONDS=call)
     stage = Stage(stack, proxy, finch, Inbox(stack))

@@ -18,7 +18,7 @@ from local.simulator import Simulator
 from local.simulator.store import Asked
 from tests.contracts import validate_event
 from tests.handlers.container import Context, handler_of
-from tests.template import ROOT, load_template
+from tests.template import ROOT, load_template, make_flow_table
 
 EVENTS = ROOT / "events"
 CASES = sorted(path.stem for path in EVENTS.glob("*.json") if "." not in path.stem)
@@ -41,9 +41,7 @@ class Account:
         self.finch = finch
         self.dynamodb, self.secrets = boto3.client("dynamodb"), boto3.client("secretsmanager")
         self.environment = dict(load("env.example")["Parameters"])
-        properties = load_template()["Resources"]["FlowTable"]["Properties"]
-        wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-        self.dynamodb.create_table(TableName="flows", **{name: properties[name] for name in wanted})
+        make_flow_table(self.dynamodb)
         key = json.dumps({"kid": "1", "key": "k" * 64})
         link_key = self.secrets.create_secret(Name="finch/dev/config/link-key", SecretString=key)
         credentials = self.secrets.create_secret(

@@ -6,24 +6,15 @@ from collections.abc import Callable
 
 import pytest
 
-from local.engine import LocalStack, RunningStack
-from local.engine.emulator import REGION
+from local.engine import RunningStack
 from local.look import main, queries
 from local.simulator import Simulator
 from tests.conftest import Customer
 
 
 @pytest.fixture
-def look(monkeypatch: pytest.MonkeyPatch, local_stack: LocalStack, static_stack: RunningStack) -> Callable[..., int]:
+def look(emulated_aws: None, static_stack: RunningStack) -> Callable[..., int]:
     """The command on the deployed stack, with the emulator as its AWS."""
-    emulator = {
-        "ENDPOINT_URL": local_stack.endpoint_url,
-        "DEFAULT_REGION": REGION,
-        "ACCESS_KEY_ID": "test",
-        "SECRET_ACCESS_KEY": "test",
-    }
-    for name, content in emulator.items():
-        monkeypatch.setenv(f"AWS_{name}", content)
     return lambda *arguments, stack=static_stack.deployed.name: main([*arguments, "--stack", stack])
 
 

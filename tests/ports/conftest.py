@@ -15,7 +15,7 @@ from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsMana
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from tests import fakes
-from tests.template import load_template
+from tests.template import make_flow_table
 
 BOTH = ["fake", "moto"]
 
@@ -36,9 +36,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def dynamodb_table(aws: None) -> tuple[Any, str]:
     """Make the table as template.yaml says; return its client and name."""
     client = boto3.client("dynamodb")
-    properties = load_template()["Resources"]["FlowTable"]["Properties"]
-    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-    client.create_table(TableName="flows", **{name: properties[name] for name in wanted})
+    make_flow_table(client)
     return client, "flows"
 
 

@@ -29,6 +29,13 @@ def _intrinsic(loader: _Loader, suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _intrinsic)
 
 
+def make_flow_table(client: Any, name: str = "flows") -> None:
+    """Make the table as template.yaml says, by a DynamoDB client."""
+    properties = load_template()["Resources"]["FlowTable"]["Properties"]
+    wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    client.create_table(TableName=name, **{one: properties[one] for one in wanted})
+
+
 def load_template(path: Path = ROOT / "template.yaml") -> dict[str, Any]:
     """Return the template with its intrinsic functions in their long form."""
     return dict(yaml.load(path.read_text(), Loader=_Loader))  # noqa: S506  # a SafeLoader with CloudFormation's tags

@@ -1,0 +1,35 @@
+"""Something that is done again and again in a thread, for as long as its context lasts."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import Self
+
+
+class Polling(ABC):
+    """Takes turns until it is left, with `rest_seconds` before each. Leaving waits for the turn that is being taken."""
+
+    def __init__(self, name: str, rest_seconds: float = 0.0) -> None:
+        self._rest_seconds = rest_seconds
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._take_turns, name=name, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    @abstractmethod
+    def _turn(self) -> None:
+        """Take one turn. An error ends the thread."""
+
+    def _take_turns(self) -> None:
+        while not self._stop.wait(self._rest_seconds):
+            self._turn()
