@@ -371,6 +371,19 @@ def test_the_due_index_is_read_page_by_page(dynamodb_table: tuple[Any, str]) -> 
     assert [flow.due_at for flow in table.due(1_000)] == list(range(30))
 
 
+def test_a_row_that_is_none_of_ours_holds_up_none_that_is(dynamodb_table: tuple[Any, str]) -> None:
+    """Somebody wrote into the table by hand: the sweeper's next turn goes on behind it."""
+    client, name = dynamodb_table
+    poison = {"id": {"S": "flow#poison"}, "due": {"S": "flow"}, "due_at": {"N": "1"}}
+    client.put_item(TableName=name, Item=poison)
+    table = DynamoFlowTable(client, name)
+    table.start(FLOW, StartRule.NEW_ATTEMPT)
+    due = table.due(9_000)
+    with pytest.raises(KeyError):
+        next(due)
+    assert list(due) == [FLOW]
+
+
 def test_the_fake_says_when_it_is_down() -> None:
     """So that tests of the flow see what the adapter raises."""
     table = FakeFlowTable()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -163,6 +163,46 @@ def test_what_an_earlier_attempt_left_in_the_fallback_is_not_this_ones(world: Wo
     died_at(world, world.finch, "exchange", done=False)
     world.clock.forward(minutes=3)
     assert swept(world) == {"orphaned": 1}
+
+
+def test_an_outcome_that_cannot_be_told_holds_up_none_of_its_batch(world: World) -> None:
+    """A mistake of ours about one flow: it is named and logged, and the others are told."""
+    flows = [world.finished(world.started(f"customer-{n}"), code=None, error="access_denied") for n in range(3)]
+    whole = world.bus.publish
+
+    def stumbles(batch: Sequence[Flow]) -> Sequence[Untold]:
+        if flows[1].flow_id in {flow.flow_id for flow in batch}:
+            raise TypeError("a mistake of ours")
+        return whole(batch)
+
+    world.clock.forward(minutes=3)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world.bus, "publish", stumbles)
+        done = sweep(world.sweeper_ports, world.config)
+    assert (done.published, done.stuck) == (2, [flows[1].flow_id])
+    assert [type(error) for error in done.unexpected] == [TypeError]
+
+
+@pytest.mark.parametrize("of", ["due", "leases"])
+def test_a_row_that_cannot_be_read_holds_up_none(world: World, of: str) -> None:
+    """It is logged at each sweep, and what comes behind it moves on."""
+    world.started()
+    world.clock.forward(hours=25)
+    whole = getattr(world.table, of)
+
+    def with_poison(now: int) -> Iterator[object]:
+        def read(row: object) -> object:
+            if row is None:
+                raise KeyError("state_hash")
+            return row
+
+        return map(read, [None, *whole(now)])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(world.table, of, with_poison)
+        done = sweep(world.sweeper_ports, world.config)
+    assert [type(error) for error in done.unexpected] == [KeyError]
+    assert world.row().status is Status.ABANDONED
 
 
 def test_untold_outcomes_are_told_ten_at_a_time(world: World) -> None:

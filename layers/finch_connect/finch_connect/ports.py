@@ -94,7 +94,10 @@ class FlowTable(Protocol):
         ...
 
     def due(self, now: int) -> Iterator[Flow]:
-        """Yield the rows whose `due_at` (epoch ms) has passed, the most overdue first, reading on as it goes."""
+        """Yield the rows whose `due_at` (epoch ms) has passed, the most overdue first, reading on as it goes.
+
+        A row that is none of ours raises KeyError, TypeError or ValueError in its turn; the next turn goes on.
+        """
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from finch_connect import custody
@@ -43,13 +44,13 @@ def sweep(ports: SweeperPorts, config: Config) -> Sweep:
     ServiceUnavailableError when the table cannot be read at all.
     """
     done, untold, now = Sweep(), list[Flow](), epoch_ms(ports.clock())
-    for connection in ports.connections.leases(now):
+    for connection in _readable(ports.connections.leases(now), done):
         if not _is_time(ports):
             return done
         with _Each(connection.flow_id, done):
             _end_lease(connection, done, ports)
     unclear = frozenset(done.stuck)  # where their tokens are is not known, so their outcome is not either
-    for flow in ports.flows.due(now):
+    for flow in _readable(ports.flows.due(now), done):
         if not _is_time(ports):
             break
         if flow.status in SETTLED:
@@ -60,8 +61,23 @@ def sweep(ports: SweeperPorts, config: Config) -> Sweep:
         if len(untold) == EVENTS_AT_ONCE:
             _tell(untold, done, ports)
             untold = []
-    _tell(untold, done, ports)
+    if untold:
+        with _Each(untold[0].flow_id, done):
+            _tell(untold, done, ports)
     return done
+
+
+def _readable[Row](rows: Iterator[Row], done: Sweep) -> Iterator[Row]:
+    """Yield the rows that can be read: one that nobody of ours wrote must not hold up all that come after it."""
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except (KeyError, ValueError, TypeError) as error:
+            done.unexpected.append(error)
+        else:
+            yield row
 
 
 class _Each:
@@ -87,8 +103,19 @@ def _is_time(ports: SweeperPorts) -> bool:
 
 
 def _tell(flows: list[Flow], done: Sweep, ports: SweeperPorts) -> None:
-    """Publish what the relay did not: its stream lost it, or the mark failed."""
-    untold = publish(flows, ports)
+    """Publish what the relay did not: its stream lost it, or the mark failed.
+
+    Whatever goes wrong with a batch, each of its outcomes then has a try of its own.
+    """
+    try:
+        untold = publish(flows, ports)
+    except Exception:  # a mistake of ours: it is met again below, by the one flow that it is about
+        if len(flows) == 1:
+            raise
+        for flow in flows:
+            with _Each(flow.flow_id, done):
+                _tell([flow], done, ports)
+        return
     done.stuck += [one.flow.flow_id for one in untold]
     done.published += len(flows) - len(untold)
 
