@@ -301,7 +301,7 @@ class FakeSessions:
 
 
 class FakeBus(Down):
-    """`ports.Bus`; flows whose id is in `refuses` are not taken."""
+    """`ports.Bus`; a flow whose id, or an outcome whose event's id, is in `refuses` is not taken."""
 
     def __init__(self) -> None:
         self.published: list[Flow] = []
@@ -309,7 +309,7 @@ class FakeBus(Down):
 
     def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
         self._check()
-        refused = [flow for flow in flows if flow.flow_id in self.refuses]
+        refused = [flow for flow in flows if self.refuses & {flow.flow_id, flow.event_id}]
         self.published += [flow for flow in flows if flow not in refused]
         return [Untold(flow, "RefusedInThisTest") for flow in refused]
 

@@ -78,7 +78,7 @@ def test_a_later_outcome_is_not_told_before_an_earlier_one(world: World) -> None
     denied = world.finished(world.started(), code=None, error="access_denied")
     connected = world.finished(world.started())
     other = world.finished(world.started("globex"))
-    world.bus.refuses = {denied.flow_id}
+    world.bus.refuses = {denied.event_id}  # that one outcome alone: the later one would be taken
     untold = publish([denied, connected, other], world.relay_ports)
     assert [one.flow for one in untold] == [denied, connected]
     world.bus.refuses = set()
