@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore import xform_name
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from cryptography import x509
@@ -69,6 +71,13 @@ def test_the_layer_holds_the_operations_that_are_called_and_no_more(built: Path)
             assert _members(operation.input_shape) == _members(full.input_shape)
             assert _members(operation.output_shape) == _members(full.output_shape)
             assert {shape.name for shape in operation.error_shapes} == {shape.name for shape in full.error_shapes}
+
+
+def test_the_layer_keeps_what_the_adapters_call() -> None:
+    """By the names of their clients' methods: an operation that is missing would fail only when it is needed."""
+    adapters = (ROOT / "layers/finch_connect/finch_connect/adapters").glob("*.py")
+    called = {name for path in adapters for name in re.findall(r"client(?:\(\))?\.([a-z_]+)\b", path.read_text())}
+    assert called == {xform_name(name) for operations in OPERATIONS.values() for name in operations}
 
 
 def _members(shape: Any, seen: tuple[str, ...] = ()) -> Any:

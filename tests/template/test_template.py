@@ -14,8 +14,9 @@ from openapi_spec_validator import validate
 
 from finch_connect.adapters.items import DUE_PARTITION
 from finch_connect.config import Config, read
+from finch_connect.deadline import ANSWER_SECONDS
 from finch_connect.errors import ConfigurationError
-from finch_connect.model import RESTARTABLE, SETTLED
+from finch_connect.model import CLAIM_GRACE_MS, LEASE_MS, RESTARTABLE, SETTLED
 from local.engine.front import ALIAS
 from local.expand import REGION, expanded
 from tests.template import ROOT, load_template
@@ -283,6 +284,19 @@ def test_every_resource_says_why_it_is_there() -> None:
     lines = TEXT.splitlines()
     for name in RESOURCES:
         assert lines[lines.index(f"  {name}:") - 1].startswith("  #"), name
+
+
+def test_deadlines_leases_and_graces_fit_into_each_other() -> None:
+    """A person has an answer before API Gateway's 30 s; what holds a lease is dead when it passes; the lease is looked
+    into before its flow is called orphaned.
+    """
+    timeout = RESOURCES["CallbackFunction"]["Properties"]["Timeout"]
+    variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
+    budget, call = (float(variables[f"{name}_SECONDS"]) for name in ("REQUEST_BUDGET", "CALL_TIMEOUT"))
+    assert budget + ANSWER_SECONDS <= timeout < 30
+    assert budget > 5 * call, "Finch has time beside the calls that are kept for"
+    assert timeout * 1000 < LEASE_MS
+    assert timeout * 1000 + LEASE_MS < CLAIM_GRACE_MS
 
 
 def test_open_links_are_refused_outside_local_and_dev() -> None:
