@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import boto3
 
-from local.deployed import DeployedError, explained, outputs_of
+from local.deployed import DeployedError, exit_code_of, outputs_of
 
 
 def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = getpass.getpass) -> int:
@@ -19,22 +19,19 @@ def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = get
     parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--region")
     given = parser.parse_args(arguments)
-    try:
-        with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:PutSecretValue"):
-            session = boto3.Session(region_name=given.region)  # a profile that does not exist shows here
-            secret_arn = outputs_of(session, given.stack)["ClientCredentialsSecretArn"]
-            client_secret = ask(f"Finch's client secret for {given.stack}: ").strip()
-            if client_secret:
-                content = json.dumps({"client_secret": client_secret})
-                session.client("secretsmanager").put_secret_value(SecretId=secret_arn, SecretString=content)
-    except DeployedError as error:
-        print(error, file=sys.stderr)
-        return 1
+    needs = "cloudformation:DescribeStacks and secretsmanager:PutSecretValue"
+    return exit_code_of(lambda: _store(given, ask), given.stack, needs)
+
+
+def _store(given: argparse.Namespace, ask: Callable[[str], str]) -> None:
+    session = boto3.Session(region_name=given.region)  # a profile that does not exist shows here
+    secret_arn = outputs_of(session, given.stack)["ClientCredentialsSecretArn"]
+    client_secret = ask(f"Finch's client secret for {given.stack}: ").strip()
     if not client_secret:
-        print("Nothing was entered, and nothing was changed.", file=sys.stderr)
-        return 1
+        raise DeployedError("Nothing was entered, and nothing was changed.")
+    content = json.dumps({"client_secret": client_secret})
+    session.client("secretsmanager").put_secret_value(SecretId=secret_arn, SecretString=content)
     print("Stored. The stack uses it from the next connection on.")
-    return 0
 
 
 if __name__ == "__main__":

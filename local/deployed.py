@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
 import boto3
@@ -10,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 class DeployedError(Exception):
-    """The stack cannot be used; the text says what to do."""
+    """It cannot be done with this stack; the text says what can."""
 
 
 def outputs_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
@@ -23,6 +24,17 @@ def parameters_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
     """Return the parameters with which a stack was deployed, by name."""
     described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
+
+
+def exit_code_of(tool: Callable[[], None], stack: str, needs: str) -> int:
+    """Run a command's work; what cannot be done is said on standard error. Returns the command's exit code."""
+    try:
+        with explained(stack, needs):
+            tool()
+    except DeployedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from typing import Any
 
 import boto3
 
-from local.deployed import DeployedError, explained
+from local.deployed import DeployedError, exit_code_of
 
 FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
 QUERY = (
@@ -72,18 +72,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--region")
     given = parser.parse_args(arguments)
-    try:
-        with explained(given.stack, _NEEDS):
-            session = boto3.Session(region_name=given.region)
-            described = session.client("cloudformation").describe_stack_resources(StackName=given.stack)
-            names = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
-            for function in FUNCTIONS:
-                rows = cold_starts(session.client("logs"), names[f"{function}Logs"], given.hours)
-                print(summary(function, rows))
-    except DeployedError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code_of(lambda: _tell(given), given.stack, _NEEDS)
+
+
+def _tell(given: argparse.Namespace) -> None:
+    session = boto3.Session(region_name=given.region)
+    described = session.client("cloudformation").describe_stack_resources(StackName=given.stack)
+    names = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
+    for function in FUNCTIONS:
+        print(summary(function, cold_starts(session.client("logs"), names[f"{function}Logs"], given.hours)))
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 
 from finch_connect.adapters.items import flow_key
-from local.deployed import DeployedError, explained
+from local.deployed import DeployedError, exit_code_of
 
 RUNBOOK = Path(__file__).parents[1] / "docs" / "operations.md"
 FLOW_HEADING = "where-one-flow-stands"
@@ -31,7 +31,7 @@ _NEEDS = (
 )
 
 
-class NothingToLookAtError(Exception):
+class NothingToLookAtError(DeployedError):
     """The runbook or the stack has nothing of that name; the text says what there is."""
 
 
@@ -122,13 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--region")
     given = parser.parse_args(arguments)
-    try:
-        with explained(given.stack, _NEEDS):
-            _look(given)
-    except (DeployedError, NothingToLookAtError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code_of(lambda: _look(given), given.stack, _NEEDS)
 
 
 if __name__ == "__main__":

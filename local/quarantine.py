@@ -26,7 +26,7 @@ from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.errors import ServiceUnavailableError
 from finch_connect.model import Connection, Flow, NotOwned, NotWritten, Owned, Status, epoch_ms, from_epoch_ms
 from finch_connect.secret import Secret
-from local.deployed import DeployedError, explained, outputs_of, parameters_of
+from local.deployed import DeployedError, exit_code_of, outputs_of, parameters_of
 
 DISCARDED = "discarded"
 RECOVERY_DAYS = 7
@@ -38,7 +38,7 @@ _NEEDS = (
 )
 
 
-class UndecidedError(Exception):
+class UndecidedError(DeployedError):
     """It cannot be done as asked, and nothing was changed; the text says what can be done."""
 
 
@@ -210,27 +210,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.transfer_from and not given.release:
         parser.error("--transfer-from goes with --release")
+    return exit_code_of(lambda: _decide(given), given.stack, _NEEDS)
+
+
+def _decide(given: argparse.Namespace) -> None:
+    session = boto3.Session(region_name=given.region)
+    parameters = parameters_of(session, given.stack)
+    quarantine = Quarantine(
+        dynamodb=session.client("dynamodb"),
+        secrets=session.client("secretsmanager"),
+        table_name=outputs_of(session, given.stack)["TableName"],
+        stage=parameters["Stage"],
+        kms_key_id=parameters.get("KmsKeyArn") or None,
+    )
     try:
-        with explained(given.stack, _NEEDS):
-            session = boto3.Session(region_name=given.region)
-            parameters = parameters_of(session, given.stack)
-            _do(
-                given,
-                Quarantine(
-                    dynamodb=session.client("dynamodb"),
-                    secrets=session.client("secretsmanager"),
-                    table_name=outputs_of(session, given.stack)["TableName"],
-                    stage=parameters["Stage"],
-                    kms_key_id=parameters.get("KmsKeyArn") or None,
-                ),
-            )
-    except (DeployedError, UndecidedError) as error:
-        print(error, file=sys.stderr)
-        return 1
+        _do(given, quarantine)
     except ServiceUnavailableError as error:
-        print(f"AWS refused ({error.fields.get('aws_code', error.reason)}): {_NEEDS} are needed.", file=sys.stderr)
-        return 1
-    return 0
+        raise UndecidedError(
+            f"AWS refused ({error.fields.get('aws_code', error.reason)}): {_NEEDS} are needed."
+        ) from None
 
 
 if __name__ == "__main__":

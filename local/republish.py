@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from finch_connect.adapters.aws import code_of
 from finch_connect.adapters.items import DUE_PARTITION, FLOW_KEY, flow_key, flow_of, value
 from finch_connect.model import SETTLED, Flow, epoch_ms, from_epoch_ms
-from local.deployed import DeployedError, explained, outputs_of
+from local.deployed import DeployedError, exit_code_of, outputs_of
 
 AT_MOST = 100
 """Consumers hear each outcome again, so more than this has to be asked for by number."""
@@ -32,7 +32,7 @@ type Progress = Callable[[str], None]
 """Says how far it is, for a person who waits."""
 
 
-class NotToldError(Exception):
+class NotToldError(DeployedError):
     """It cannot be done as asked, and nothing was changed; the text says what can be done."""
 
 
@@ -136,6 +136,19 @@ def _wanted(given: argparse.Namespace, outbox: Outbox) -> Sequence[Flow]:
     return flows
 
 
+def _tell_again(given: argparse.Namespace) -> None:
+    session = boto3.Session(region_name=given.region)
+    outbox = Outbox(session.client("dynamodb"), outputs_of(session, given.stack)["TableName"])
+    told = 0
+    for flow in _wanted(given, outbox):
+        if outbox.tell_again(flow):
+            told += 1
+            print(_line(flow))
+        else:
+            print(f"{flow.flow_id}  moved on meanwhile: what it has to tell now is told by itself.")
+    print(f"{told} to be told again: by the relay within seconds, by the sweeper within minutes.")
+
+
 def _line(flow: Flow) -> str:
     when = from_epoch_ms(flow.settled_at or 0).strftime("%Y-%m-%d %H:%M:%S")
     return f"{flow.flow_id}  {when}  {flow.status:11}  {flow.customer_id}  {flow.event_id}"
@@ -154,22 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.until and not given.since:
         parser.error("--until goes with --since")
-    try:
-        with explained(given.stack, _NEEDS):
-            session = boto3.Session(region_name=given.region)
-            outbox = Outbox(session.client("dynamodb"), outputs_of(session, given.stack)["TableName"])
-            told = 0
-            for flow in _wanted(given, outbox):
-                if outbox.tell_again(flow):
-                    told += 1
-                    print(_line(flow))
-                else:
-                    print(f"{flow.flow_id}  moved on meanwhile: what it has to tell now is told by itself.")
-            print(f"{told} to be told again: by the relay within seconds, by the sweeper within minutes.")
-    except (DeployedError, NotToldError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
+    return exit_code_of(lambda: _tell_again(given), given.stack, _NEEDS)
 
 
 if __name__ == "__main__":
