@@ -44,7 +44,7 @@ attacks: setup ## The numbered attacks alone, with their table (part of make tes
 	@python -m pytest tests/attacks
 
 .PHONY: mutations
-mutations: setup ## Take each control away in turn: which attack notices? (some ten minutes; ONLY=word)
+mutations: setup ## Take each control away in turn: which attack notices? (some twenty minutes; ONLY=word)
 	@python -m tests.attacks.mutations $(ONLY)
 
 .PHONY: faults
