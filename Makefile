@@ -53,11 +53,11 @@ faults: setup ## Every call of every function broken in turn, with the table of 
 
 .PHONY: load
 load: setup ## Many people at once against the local stack, every flow accounted for: FLOWS= BROWSERS= FAULTS=5 (percent) [OVERDUE=] [MINUTES=] [RECORD=1]
-	@python -m local.load
+	@python -m benchmarks.load
 
 .PHONY: scale
-scale: setup ## Write docs/scale.md anew: limits and cost on AWS, from local/scale and the template
-	@python -m local.scale
+scale: setup ## Write docs/scale.md anew: limits and cost on AWS, from benchmarks/scale and the template
+	@python -m benchmarks.scale
 
 .PHONY: lint
 lint: setup ## ruff, mypy, import contracts
@@ -79,7 +79,7 @@ validate: setup ## sam validate --lint and cfn-lint on the templates
 scan: setup $(SCAN)/.installed ## checkov on the templates, as written and expanded; .checkov.yaml has each exception's reason
 	$(SAY) 'checkov'
 	@mkdir -p .aws-sam
-	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} python -m local.expand template.yaml > .aws-sam/expanded.json
+	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} python -m tests.template.expand template.yaml > .aws-sam/expanded.json
 	@$(SCAN)/bin/checkov --config-file .checkov.yaml \
 	  --file template.yaml .aws-sam/expanded.json examples/consumer/template.yaml
 
@@ -95,44 +95,44 @@ deploy: setup ## Deploy to AWS; asks for what it needs the first time (CONFIG_EN
 
 .PHONY: credentials
 credentials: setup ## Put Finch's client secret into a deployed stack; it asks for it ([STACK=…])
-	@python -m local.credentials --stack "$(STACK)"
+	@python -m cli.credentials --stack "$(STACK)"
 
 .PHONY: link
 link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [NAME=…] [STACK=…]
 	@if [ -z "$(CUSTOMER)" ]; then echo 'Say for whom: make link CUSTOMER=acme' >&2; exit 2; fi
-	@python -m local.links --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)") \
+	@python -m cli.link --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)") \
 	  $(if $(NAME),--name "$(NAME)")
 
 .PHONY: quarantine
 quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
-	@python -m local.quarantine --stack "$(STACK)" $(if $(RELEASE),--release="$(RELEASE)") \
+	@python -m cli.quarantine --stack "$(STACK)" $(if $(RELEASE),--release="$(RELEASE)") \
 	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard="$(DISCARD)")
 
 .PHONY: look
 look: setup ## What the logs say: AT=token-lost, a heading of docs/operations.md; or FLOW=flow [HOURS=24] [STACK=…]
 	@if [ -z "$(AT)$(FLOW)" ]; then echo 'Say at what: AT=token-lost (a heading of docs/operations.md), or FLOW=<flow_id>' >&2; exit 2; fi
-	@python -m local.look --stack "$(STACK)" $(if $(AT),--at "$(AT)") $(if $(FLOW),--flow="$(FLOW)") $(if $(HOURS),--hours "$(HOURS)")
+	@python -m cli.look --stack "$(STACK)" $(if $(AT),--at "$(AT)") $(if $(FLOW),--flow="$(FLOW)") $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: republish
 republish: setup ## Have outcomes told again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
 	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'Say which: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
-	@python -m local.republish --stack "$(STACK)" $(if $(FLOW),--flow="$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
+	@python -m cli.republish --stack "$(STACK)" $(if $(FLOW),--flow="$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
 	  $(if $(UNTIL),--until "$(UNTIL)") $(if $(AT_MOST),--at-most "$(AT_MOST)")
 
 .PHONY: bench
 bench: setup ## Cold starts against peers that do the same work (minutes; QUICK=1, RECORD=1, INSTRUCTIONS=1, ONLY="U callback")
-	@python -m benchmarks $(if $(QUICK),--quick) $(if $(RECORD),--record) $(if $(INSTRUCTIONS),--instructions) \
+	@python -m benchmarks.cold_start $(if $(QUICK),--quick) $(if $(RECORD),--record) $(if $(INSTRUCTIONS),--instructions) \
 	  $(if $(ONLY),--only $(ONLY))
 
 .PHONY: init-durations
 init-durations: setup ## How long cold starts of a deployed stack really take, from its logs ([HOURS=24] [STACK=…])
-	@python -m local.init_durations --stack "$(STACK)" $(if $(HOURS),--hours "$(HOURS)")
+	@python -m cli.cold_starts --stack "$(STACK)" $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: lock
 lock: setup ## Pin the requirements anew, with hashes
 	$(SAY) 'pip-compile'
 	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/faults \
-	  requirements/scan benchmarks/requirements benchmarks/peers/{c,u,l,m}/requirements; do \
+	  requirements/scan benchmarks/cold_start/requirements benchmarks/cold_start/peers/{c,u,l,m}/requirements; do \
 	  echo "$$one.txt"; \
 	  uv pip compile --quiet --universal --python-version 3.13 --generate-hashes --no-header --no-emit-index-url \
 	    "$$one.in" --output-file "$$one.txt"; \

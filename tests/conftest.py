@@ -14,8 +14,8 @@ import jwt
 import pytest
 
 from finch_connect.adapters.items import flow_of
-from finch_connect.model import Flow
-from finch_connect.states import flow_id_of
+from finch_connect.domain.flow import Flow
+from finch_connect.domain.states import flow_id_of
 from local.browser import Browser, Page
 from local.engine import LocalStack, RunningStack
 from local.engine.emulator import REGION

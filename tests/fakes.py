@@ -9,30 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from finch_connect.errors import ServiceUnavailableError, TryAgainError
-from finch_connect.model import (
-    CLAIM_GRACE_MS,
-    LEASE_MS,
-    RESTARTABLE,
-    AlreadyConnected,
-    Connection,
-    Exchange,
-    Flow,
-    Grant,
-    LinkKey,
-    LinkRequest,
-    NotOwned,
-    NotWritten,
-    Owned,
-    SessionOpened,
-    StartRule,
-    Status,
-    StoredSecret,
-    Untold,
-    Written,
-)
-from finch_connect.ports import Aside, Deadline
-from finch_connect.secret import Secret
+from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned, Owned, StoredSecret
+from finch_connect.domain.errors import ServiceUnavailableError, TryAgainError
+from finch_connect.domain.flow import CLAIM_GRACE_MS, RESTARTABLE, Flow, NotWritten, StartRule, Status, Untold, Written
+from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, SessionOpened
+from finch_connect.domain.jws import LinkKey
+from finch_connect.domain.link_claims import LinkRequest
+from finch_connect.domain.secret import Secret
+from finch_connect.flow.ports import Aside, Deadline
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 

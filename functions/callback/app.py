@@ -1,15 +1,17 @@
 """GET /callback: the redirect URI. Claims the state, exchanges the code, stores the token, answers with a receipt."""
 
-from finch_connect import coldstart, http, links, pages, wiring
+from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
-from finch_connect.endpoint import endpoint
-from finch_connect.errors import CallbackRefusedError
-from finch_connect.flow import Callback, InProgress, Outcome, callback
-from finch_connect.http import Cookie, Request, Response
+from finch_connect.domain.errors import CallbackRefusedError
+from finch_connect.domain.return_urls import RECEIPT_PARAMETER, is_allowed, with_receipt
+from finch_connect.domain.states import cookie_name, flow_id_of_cookie
+from finch_connect.flow import links
+from finch_connect.flow.callback import Callback, InProgress, Outcome, callback
+from finch_connect.flow.start import readable_cookie
 from finch_connect.observability import count, count_outcome, logger
-from finch_connect.return_urls import RECEIPT_PARAMETER, is_allowed, with_receipt
-from finch_connect.start import readable_cookie
-from finch_connect.states import cookie_name, flow_id_of_cookie
+from finch_connect.web import apigateway, pages
+from finch_connect.web.apigateway import Cookie, Request, Response
+from finch_connect.web.endpoint import endpoint
 
 SETTLED_COOKIE_SECONDS = 600
 
@@ -48,7 +50,7 @@ def handler(request: Request) -> Response:
 
 def _answer(outcome: Outcome, request: Request) -> Response:
     """Return the outcome with its receipt: to the link's return URL if it still is allowed, or to our own page."""
-    flow, base = outcome.flow, http.base_url(request, CONFIG)
+    flow, base = outcome.flow, apigateway.base_url(request, CONFIG)
     receipt = links.sign_receipt(flow, outcome.key, issuer=base, now=PORTS.clock())
     cookie = Cookie(cookie_name(flow.flow_id), outcome.cookie, SETTLED_COOKIE_SECONDS)
     if request.wants_json:

@@ -1,14 +1,16 @@
 """GET and POST /connect: from a signed link to Finch, with a one-time state in the table and its cookie here."""
 
-from finch_connect import coldstart, http, links, pages, wiring
+from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
-from finch_connect.endpoint import count_for_a_person, endpoint
-from finch_connect.errors import LinkRefusedError
-from finch_connect.http import Cookie, Request, Response
-from finch_connect.model import LinkRequest
+from finch_connect.domain.errors import LinkRefusedError
+from finch_connect.domain.link_claims import LinkRequest
+from finch_connect.domain.states import cookie_name, flow_id_of, form_cookie_name
+from finch_connect.flow import links
+from finch_connect.flow.start import Browser, Confirm, NotOpened, Redirect, Standing, readable_cookie, start
 from finch_connect.observability import count, logger
-from finch_connect.start import Browser, Confirm, NotOpened, Redirect, Standing, readable_cookie, start
-from finch_connect.states import cookie_name, flow_id_of, form_cookie_name
+from finch_connect.web import apigateway, pages
+from finch_connect.web.apigateway import Cookie, Request, Response
+from finch_connect.web.endpoint import count_for_a_person, endpoint
 
 FORM_COOKIE_SECONDS = 3600
 
@@ -20,15 +22,15 @@ coldstart.ready()
 @endpoint(CONFIG, PORTS.deadline, refused=LinkRefusedError)
 def handler(request: Request) -> Response:
     """Answer the link: 303 to Finch, the confirm page, or a page that says where the flow stands."""
-    if request.method == "GET" and http.is_elsewhere(request, CONFIG):
-        return pages.redirect(http.moved(request, CONFIG))
+    if request.method == "GET" and apigateway.is_elsewhere(request, CONFIG):
+        return pages.redirect(apigateway.moved(request, CONFIG))
     if request.method == "POST" and request.is_cross_site_post:
         raise LinkRefusedError("cross_site_post")
     link = (request.form if request.method == "POST" else request.query).get("link", "")
     if CONFIG.open_links and not link and request.method == "GET":
         link = links.open_link(request.query, PORTS.keys.current(), CONFIG, PORTS.clock())
     wanted = links.verify_link(link, PORTS.keys, CONFIG, PORTS.clock())
-    redirect_uri = f"{http.base_url(request, CONFIG)}/callback"
+    redirect_uri = f"{apigateway.base_url(request, CONFIG)}/callback"
     answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG)
     match answer:
         case Redirect(location, flow_id, cookie, max_age):

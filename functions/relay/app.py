@@ -5,12 +5,12 @@ from typing import Any
 
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
-from finch_connect.deadline import seconds_of
-from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import Flow, epoch_ms
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.domain.flow import Flow, epoch_ms
+from finch_connect.flow.deadline import seconds_of
+from finch_connect.flow.outbox import publish, unpublished_outcomes
+from finch_connect.flow.ports import Aside
 from finch_connect.observability import count, logger, measure
-from finch_connect.ports import Aside
-from finch_connect.publishing import publish, unpublished_outcomes
 
 PORTS = wiring.relay_ports(from_environment())
 coldstart.ready()

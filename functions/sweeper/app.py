@@ -5,10 +5,10 @@ from typing import Any
 
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
-from finch_connect.deadline import seconds_of
-from finch_connect.model import Status
+from finch_connect.domain.flow import Status
+from finch_connect.flow.deadline import seconds_of
+from finch_connect.flow.sweep import sweep
 from finch_connect.observability import count, count_outcome, log_unexpected, logger
-from finch_connect.sweeping import sweep
 
 CONFIG = from_environment()
 PORTS = wiring.sweeper_ports(CONFIG)

@@ -20,12 +20,12 @@ from urllib.parse import parse_qsl, urlsplit
 import jwt
 import requests
 
+from cli.signing import ReceiptError, sign_link, verify_receipt
 from local.browser import Browser
 from local.demo.app import CUSTOMERS, create_app
 from local.demo.inbox import Inbox
 from local.engine import LocalStack, RunningStack
-from local.engine.guarded import EngineError
-from local.links import ReceiptError, sign_link, verify_receipt
+from local.engine.supervised import EngineError
 from local.settings import DemoSettings, SettingsError, demo_settings
 from local.simulator import Simulator
 from local.simulator.person import approve

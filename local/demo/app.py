@@ -16,7 +16,7 @@ from typing import Any
 from flask import Flask, redirect, render_template, request, session, url_for
 from werkzeug.wrappers import Response
 
-from local.links import ReceiptError
+from cli.signing import ReceiptError
 
 CUSTOMERS = {"acme": "Acme Inc", "globex": "Globex Corporation", "initech": "Initech"}
 

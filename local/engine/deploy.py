@@ -19,10 +19,10 @@ import requests
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from finch_connect.adapters.items import flow_key, item_of
-from finch_connect.model import ConnectMode, Flow, Status
-from finch_connect.states import flow_id_of
+from finch_connect.domain.flow import ConnectMode, Flow, Status
+from finch_connect.domain.states import flow_id_of
 from local.engine.emulator import REGION
-from local.engine.guarded import ROOT, EngineError
+from local.engine.supervised import ROOT, EngineError
 from local.settings import tool_environment
 
 type Clients = Callable[[str], Any]

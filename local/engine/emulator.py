@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from local.engine.guarded import free_port, serve
+from local.engine.supervised import free_port, serve
 
 REGION = "eu-central-1"
 ACCOUNT = "000000000000"

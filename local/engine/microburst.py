@@ -14,8 +14,8 @@ from typing import Any
 
 import requests
 
-from local.engine.guarded import free_port, serve
 from local.engine.stack import RunningStack
+from local.engine.supervised import free_port, serve
 
 _SERVICES = ("DYNAMODB", "SECRETS_MANAGER", "SSM", "EVENTBRIDGE", "SQS")
 """As botocore spells them in AWS_ENDPOINT_URL_<SERVICE>: those that our functions call."""

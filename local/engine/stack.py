@@ -14,10 +14,10 @@ import boto3
 from botocore.config import Config
 
 from local.engine import deploy as deployment
+from local.engine.api_gateway import ALIAS, ALIAS_NAME, DeployedFunctions, Front
 from local.engine.deploy import Deployed
 from local.engine.emulator import REGION, emulator
-from local.engine.front import ALIAS, ALIAS_NAME, DeployedFunctions, Front
-from local.engine.guarded import EngineError
+from local.engine.supervised import EngineError
 from local.server import Wsgi
 from local.settings import architecture
 

@@ -9,8 +9,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 
+from cli.quarantine import Quarantine, UndecidedError
 from local.engine import RunningStack
-from local.quarantine import Quarantine, UndecidedError
 from local.simulator import Fault, Simulator
 from tests.attacks.conftest import Untouched, headers_of, nothing_happens, refused
 from tests.canary import Visitor

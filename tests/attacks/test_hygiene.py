@@ -12,7 +12,7 @@ from urllib.parse import quote
 import pytest
 import yaml
 
-from finch_connect.style import STYLE_HASH
+from finch_connect.web.stylesheet import STYLE_HASH
 from local.browser import Page
 from local.engine import RunningStack
 from local.engine.deploy import build

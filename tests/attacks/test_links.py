@@ -16,7 +16,7 @@ import jwt
 import pytest
 
 from finch_connect.adapters.items import flow_key
-from finch_connect.states import base64url
+from finch_connect.domain.states import base64url
 from local.browser import Page
 from local.engine import RunningStack
 from local.simulator import Simulator

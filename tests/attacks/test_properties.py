@@ -15,24 +15,16 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from finch_connect.errors import FinchConnectError
-from finch_connect.flow import Callback, InProgress, Outcome
-from finch_connect.model import (
-    SETTLED,
-    Declined,
-    Exchange,
-    Flow,
-    Grant,
-    LinkRequest,
-    NotSent,
-    Status,
-    Unclear,
-)
-from finch_connect.publishing import publish, unpublished_outcomes
-from finch_connect.secret import Secret
-from finch_connect.start import Browser, Confirm, NotOpened, Redirect, Standing, start
-from finch_connect.states import flow_id_of, state_of
-from finch_connect.sweeping import sweep
+from finch_connect.domain.errors import FinchConnectError
+from finch_connect.domain.flow import SETTLED, Flow, Status
+from finch_connect.domain.grant import Declined, Exchange, Grant, NotSent, Unclear
+from finch_connect.domain.link_claims import LinkRequest
+from finch_connect.domain.secret import Secret
+from finch_connect.domain.states import flow_id_of, state_of
+from finch_connect.flow.callback import Callback, InProgress, Outcome
+from finch_connect.flow.outbox import publish, unpublished_outcomes
+from finch_connect.flow.start import Browser, Confirm, NotOpened, Redirect, Standing, start
+from finch_connect.flow.sweep import sweep
 from tests.unit.conftest import GRANT, REDIRECT_URI, World
 
 CUSTOMERS = ("acme", "globex")

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from playwright.sync_api import Browser, Page
 from urllib3.util import parse_url
 
-from finch_connect.return_urls import is_allowed, with_receipt
+from finch_connect.domain.return_urls import is_allowed, with_receipt
 
 ALLOWED = "https://app.example.com/hr"
 CORPUS = [

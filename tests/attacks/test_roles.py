@@ -19,7 +19,8 @@ from botocore.exceptions import ClientError
 
 from finch_connect.adapters.items import item_of
 from finch_connect.adapters.table import DynamoFlowTable
-from finch_connect.model import Connection, Status
+from finch_connect.domain.connection import Connection
+from finch_connect.domain.flow import Status
 from local.engine import LocalStack, RunningStack
 from local.engine.emulator import REGION
 from local.simulator import Simulator

@@ -14,18 +14,9 @@ import pytest
 
 from finch_connect.adapters.items import connection_key, flow_key, item_of
 from finch_connect.adapters.table import DynamoFlowTable
-from finch_connect.model import (
-    LEASE_MS,
-    SETTLED,
-    Connection,
-    ConnectMode,
-    Flow,
-    NotOwned,
-    NotWritten,
-    StartRule,
-    Status,
-)
-from finch_connect.states import base64url
+from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned
+from finch_connect.domain.flow import SETTLED, ConnectMode, Flow, NotWritten, StartRule, Status
+from finch_connect.domain.states import base64url
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.attacks.conftest import Untouched, refused

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from cli.signing import sign_link, verify_receipt
 from local.demo.app import create_app
 from local.demo.inbox import Inbox
 from local.engine import RunningStack
-from local.links import sign_link, verify_receipt
 from local.simulator import Simulator
 
 PATIENCE_MS = 45_000

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from flask.testing import FlaskClient
 
+from cli.signing import ReceiptError
 from local.demo.app import OUTCOMES, WAITING_SECONDS, create_app
-from local.links import ReceiptError
 from local.settings import SettingsError, demo_settings
 
 

@@ -133,7 +133,7 @@ def test_the_layers_bytecode_is_valid_wherever_it_is_unzipped(built: Path, tmp_p
     compiled = sorted(layer.rglob("*.pyc"))
     assert len(compiled) > 500
     assert {int.from_bytes(path.read_bytes()[4:8], "little") for path in compiled} == {_UNCHECKED_HASH}
-    program = "import finch_connect.wiring, finch_connect.adapters.finch, finch_connect.endpoint"
+    program = "import finch_connect.wiring, finch_connect.adapters.finch, finch_connect.web.endpoint"
     ran = subprocess.run(
         [sys.executable, "-I", "-S", "-v", "-c", f"import sys; sys.path.insert(0, {str(layer)!r}); {program}"],
         env={"POWERTOOLS_SERVICE_NAME": "x"},

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from local.simulator import Fault
-from tests.faults.plays import SAVED, Story, ended, standing, timely
-from tests.faults.stage import SLOW_SECONDS, Stage
+from tests.faults.harness import SLOW_SECONDS, Stage
+from tests.faults.scenarios import SAVED, Story, ended, standing, timely
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 from local.engine import LocalStack
-from local.engine.corrected import Corrected
 from local.engine.microburst import Microburst, microburst, stand_before
+from local.engine.secretsmanager_shim import Corrected
 from local.simulator import Simulator
 from tests.canary import CLIENT_SECRET
 from tests.conftest import CLIENT_ID, Inbox, deployed
 from tests.faults.answers import Answer
-from tests.faults.cells import CELLS, Cell
 from tests.faults.deaths import Death
-from tests.faults.plays import Story, play
-from tests.faults.scenes import Scene
-from tests.faults.stage import CALL_TIMEOUT_SECONDS, REQUEST_BUDGET_SECONDS, Stage
+from tests.faults.harness import CALL_TIMEOUT_SECONDS, REQUEST_BUDGET_SECONDS, Stage
+from tests.faults.matrix import CELLS, Cell
+from tests.faults.scenarios import Story, play
+from tests.faults.setup import Scene
 from tests.faults.table import grid, text
 
 type Playable = Cell | Answer | Death | Scene

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from tests.attacks.mutations.controls import Mutation
 
-_LAYER = "layers/finch_connect/finch_connect/"
+_LAYER = "layers/finch_connect/finch_connect"
+_DOMAIN, _FLOW, _ADAPTERS, _WEB = (f"{_LAYER}/{folder}/" for folder in ("domain", "flow", "adapters", "web"))
 
 CONTROLS = [
     Mutation(
         "the fallback",
-        _LAYER + "flow.py",
-        "            ports.fallback.put(flow.attempt, custody.document(flow, grant))",
+        _FLOW + "callback.py",
+        "            ports.fallback.put(flow.attempt, token_storage.document(flow, grant))",
         '            raise ServiceUnavailableError("no_fallback")',
         (27,),
         "callback-create_the_secret-500-lasting",
     ),
     Mutation(
         "the conditional settle",
-        _LAYER + "adapters/table.py",
+        _ADAPTERS + "table.py",
         '    condition = "#status = :was AND state_hash',
         '    condition = "(#status = :was OR #status <> :was) AND state_hash',
         (27,),
@@ -33,7 +34,7 @@ CONTROLS = [
     ),
     Mutation(
         "the deadline",
-        _LAYER + "deadline.py",
+        _FLOW + "deadline.py",
         "        return self._ends - self._monotonic() - self._kept",
         "        return math.inf",
         (26,),
@@ -41,7 +42,7 @@ CONTROLS = [
     ),
     Mutation(
         "one claim at a time stores",
-        _LAYER + "adapters/table.py",
+        _ADAPTERS + "table.py",
         "OR (attribute_not_exists(due_at) AND ",
         "OR (attribute_exists(id) AND ",
         (28,),
@@ -49,7 +50,7 @@ CONTROLS = [
     ),
     Mutation(
         "the sweeper's look into the vault",
-        _LAYER + "adapters/vault.py",
+        _ADAPTERS + "vault.py",
         'if "DeletedDate" in answer or version not in answer["VersionIdsToStages"]:',
         "if True:",
         (28,),
@@ -57,7 +58,7 @@ CONTROLS = [
     ),
     Mutation(
         "a claim is known by its own id",
-        _LAYER + "adapters/table.py",
+        _ADAPTERS + "table.py",
         "OR (#status = :set_status AND claim_id = :set_claim_id)",
         "OR (#status = :was AND claim_id = :set_claim_id)",
         (27,),

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from local.engine.microburst import Kind
 from local.simulator import Fault
-from tests.faults.plays import SAVED, Story, away, ended, fault, standing
-from tests.faults.stage import Person, Stage, until
+from tests.faults.harness import Person, Stage, until
+from tests.faults.scenarios import SAVED, Story, away, ended, fault, standing
 
 
 @contextmanager

@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.faults.answers import ANSWERS
-from tests.faults.cells import CELLS, KINDS, ONCE, OUTCOMES, ROWS, Cell
 from tests.faults.deaths import DEATHS
-from tests.faults.plays import Story
+from tests.faults.matrix import CELLS, KINDS, ONCE, OUTCOMES, ROWS, Cell
+from tests.faults.scenarios import Story
 
 _PLACE = re.compile(r"(<!-- faults: [^>]*-->\n).*(<!-- end of faults -->\n)", re.DOTALL)
 

@@ -9,11 +9,11 @@ import pytest
 
 from local.engine.microburst import Kind
 from local.simulator import Fault
-from tests.faults.cells import CELLS, Cell
 from tests.faults.conftest import Director
-from tests.faults.plays import EXPECTED, Story, ended, expected, fault, standing, timely
-from tests.faults.scenes import Scene
-from tests.faults.stage import Stage
+from tests.faults.harness import Stage
+from tests.faults.matrix import CELLS, Cell
+from tests.faults.scenarios import EXPECTED, Story, ended, expected, fault, standing, timely
+from tests.faults.setup import Scene
 
 
 @pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.name)

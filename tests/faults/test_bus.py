@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from local.server import Server, StartResponse
-from tests.faults.stage import Person, Stage
+from tests.faults.harness import Person, Stage
 
 
 class PickyBus(Server):

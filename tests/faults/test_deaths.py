@@ -9,9 +9,9 @@ import pytest
 
 from tests.faults.conftest import Director
 from tests.faults.deaths import DEATHS, Death, end, held
-from tests.faults.plays import SAVED, Story, away, ended, standing
-from tests.faults.scenes import Scene
-from tests.faults.stage import Stage, until
+from tests.faults.harness import Stage, until
+from tests.faults.scenarios import SAVED, Story, away, ended, standing
+from tests.faults.setup import Scene
 
 
 @pytest.mark.parametrize("cell", DEATHS, ids=lambda death: death.name.replace(" ", "_"))

@@ -15,12 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from local.engine.guarded import free_port
+from local.engine.supervised import free_port
 from local.simulator import Fault
 from tests.faults.answers import ANSWERS, Answer
 from tests.faults.conftest import Director
-from tests.faults.plays import EXPECTED, ended, standing, timely
-from tests.faults.stage import Stage
+from tests.faults.harness import Stage
+from tests.faults.scenarios import EXPECTED, ended, standing, timely
 
 
 @pytest.mark.parametrize("cell", ANSWERS, ids=lambda cell: cell.name.replace(" ", "_"))

@@ -9,9 +9,9 @@ import pytest
 from tests.attacks.mutations.__main__ import mutated
 from tests.attacks.mutations.controls import Mutation
 from tests.faults.answers import ANSWERS
-from tests.faults.cells import CELLS, OUTCOMES
 from tests.faults.controls import CONTROLS
 from tests.faults.deaths import DEATHS
+from tests.faults.matrix import CELLS, OUTCOMES
 from tests.faults.table import written
 from tests.template import ROOT
 

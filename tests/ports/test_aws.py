@@ -14,7 +14,7 @@ import pytest
 
 from finch_connect.adapters import aws
 from finch_connect.adapters.aws import translated
-from finch_connect.errors import ServiceUnavailableError
+from finch_connect.domain.errors import ServiceUnavailableError
 from tests.fakes import FakeDeadline
 
 CALL_TIMEOUT = 0.3

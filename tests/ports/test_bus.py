@@ -11,8 +11,8 @@ import pytest
 from botocore.stub import Stubber
 
 from finch_connect.adapters.bus import EventBridgeBus, detail, detail_type
-from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import Status, Untold
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.domain.flow import Status, Untold
 from tests.contracts import validate_event
 from tests.ports.test_flow_table import EVERYTHING, FLOW
 

@@ -13,18 +13,10 @@ import pytest
 
 from finch_connect.adapters.finch import FinchApi
 from finch_connect.adapters.transport import READ_TIMEOUT_SECONDS
-from finch_connect.errors import TryAgainError
-from finch_connect.model import (
-    AlreadyConnected,
-    Declined,
-    Exchange,
-    Grant,
-    LinkRequest,
-    NotSent,
-    SessionOpened,
-    Unclear,
-)
-from finch_connect.secret import Secret
+from finch_connect.domain.errors import TryAgainError
+from finch_connect.domain.grant import AlreadyConnected, Declined, Exchange, Grant, NotSent, SessionOpened, Unclear
+from finch_connect.domain.link_claims import LinkRequest
+from finch_connect.domain.secret import Secret
 from local.simulator import Fault, Simulator
 from local.simulator.store import Asked
 from tests.fakes import FakeDeadline

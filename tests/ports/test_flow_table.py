@@ -10,21 +10,10 @@ import pytest
 
 from finch_connect.adapters.items import flow_of, images, item_of
 from finch_connect.adapters.table import DynamoFlowTable
-from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import (
-    CLAIM_GRACE_MS,
-    LEASE_MS,
-    Connection,
-    ConnectMode,
-    Flow,
-    NotOwned,
-    NotWritten,
-    Owned,
-    StartRule,
-    Status,
-    Written,
-)
-from finch_connect.ports import ConnectionTable, FlowTable
+from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned, Owned
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.domain.flow import CLAIM_GRACE_MS, ConnectMode, Flow, NotWritten, StartRule, Status, Written
+from finch_connect.flow.ports import ConnectionTable, FlowTable
 from tests.fakes import NOW, FakeFlowTable
 
 FLOW = Flow(

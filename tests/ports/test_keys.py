@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
-from finch_connect.errors import ServiceUnavailableError
-from finch_connect.secret import Secret
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.domain.secret import Secret
 from tests.ports.conftest import Seconds
 
 LINK_KEY = "finch/dev/config/link-key"

@@ -9,9 +9,9 @@ import pytest
 from botocore.stub import Stubber
 
 from finch_connect.adapters.vault import SecretsManagerVault
-from finch_connect.errors import ServiceUnavailableError
-from finch_connect.ports import Fallback, Vault
-from finch_connect.secret import Secret
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.domain.secret import Secret
+from finch_connect.flow.ports import Fallback, Vault
 
 NAME = "finch/dev/connections/c-1"
 FIRST, SECOND = "a" * 64, "b" * 64

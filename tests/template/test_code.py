@@ -43,12 +43,12 @@ def test_secrets_are_revealed_where_they_are_used_and_nowhere_else() -> None:
         f"{package}/adapters/fallback.py",
         f"{package}/adapters/finch.py",
         f"{package}/adapters/vault.py",
-        f"{package}/custody.py",
-        f"{package}/flow.py",
-        f"{package}/http.py",
-        f"{package}/jws.py",
-        f"{package}/start.py",
-        f"{package}/states.py",
+        f"{package}/flow/token_storage.py",
+        f"{package}/flow/callback.py",
+        f"{package}/web/apigateway.py",
+        f"{package}/domain/jws.py",
+        f"{package}/flow/start.py",
+        f"{package}/domain/states.py",
     }
 
 

@@ -58,7 +58,7 @@ def test_each_event_is_documented() -> None:
 
 def test_each_claim_is_documented() -> None:
     """As the code reads it."""
-    code = (ROOT / "layers/finch_connect/finch_connect/claims.py").read_text()
+    code = (ROOT / "layers/finch_connect/finch_connect/domain/link_claims.py").read_text()
     text = (ROOT / "docs/links.md").read_text()
     claims = set(re.findall(r'(?:text|required|matching|choice|integer|get)\("([a-z_]+)"', code))
     assert len(claims) > 10

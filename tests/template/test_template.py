@@ -14,12 +14,13 @@ from openapi_spec_validator import validate
 
 from finch_connect.adapters.items import DUE_PARTITION
 from finch_connect.config import Config, read
-from finch_connect.deadline import ANSWER_SECONDS
-from finch_connect.errors import ConfigurationError
-from finch_connect.model import CLAIM_GRACE_MS, LEASE_MS, RESTARTABLE, SETTLED
-from local.engine.front import ALIAS
-from local.expand import REGION, expanded
+from finch_connect.domain.connection import LEASE_MS
+from finch_connect.domain.errors import ConfigurationError
+from finch_connect.domain.flow import CLAIM_GRACE_MS, RESTARTABLE, SETTLED
+from finch_connect.flow.deadline import ANSWER_SECONDS
+from local.engine.api_gateway import ALIAS
 from tests.template import ROOT, load_template
+from tests.template.expand import REGION, expanded
 
 TEMPLATE = load_template()
 RESOURCES: dict[str, dict[str, Any]] = TEMPLATE["Resources"]

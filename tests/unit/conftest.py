@@ -8,13 +8,15 @@ from dataclasses import dataclass, field
 import pytest
 
 from finch_connect.config import Config, read
-from finch_connect.flow import Callback, InProgress, Outcome, callback
-from finch_connect.model import Flow, Grant, LinkRequest
-from finch_connect.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
-from finch_connect.publishing import publish
-from finch_connect.secret import Secret
-from finch_connect.start import Browser, Redirect, StartAnswer, start
-from finch_connect.states import flow_id_of, state_of
+from finch_connect.domain.flow import Flow
+from finch_connect.domain.grant import Grant
+from finch_connect.domain.link_claims import LinkRequest
+from finch_connect.domain.secret import Secret
+from finch_connect.domain.states import flow_id_of, state_of
+from finch_connect.flow.callback import Callback, InProgress, Outcome, callback
+from finch_connect.flow.outbox import publish
+from finch_connect.flow.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+from finch_connect.flow.start import Browser, Redirect, StartAnswer, start
 from tests import fakes
 
 ENVIRONMENT = {

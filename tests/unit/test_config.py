@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 
 from finch_connect.config import Config, read
-from finch_connect.errors import ConfigurationError
+from finch_connect.domain.errors import ConfigurationError
 from tests.unit.conftest import ENVIRONMENT
 
 

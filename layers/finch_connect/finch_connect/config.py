@@ -7,8 +7,9 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from finch_connect.errors import ConfigurationError
-from finch_connect.model import ConnectMode
+from finch_connect.domain.errors import ConfigurationError
+from finch_connect.domain.flow import ConnectMode
+from finch_connect.domain.link_claims import LinkRules
 
 OPEN_LINK_STAGES = frozenset({"local", "dev"})
 
@@ -47,6 +48,16 @@ class Config:
     call_timeout: float
     public_url: str | None
     kms_key_id: str | None
+
+    @property
+    def link_rules(self) -> LinkRules:
+        """Return what this configuration adds to the rules of a link's claims."""
+        return LinkRules(
+            max_lifetime=self.link_max_lifetime,
+            allowed_products=self.allowed_products,
+            allowed_return_urls=self.allowed_return_urls,
+            customer_name_required=self.connect_mode is ConnectMode.SESSION,
+        )
 
     @property
     def secrets_prefix(self) -> str:

@@ -23,9 +23,9 @@ from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsMana
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.config import Config
-from finch_connect.deadline import RequestDeadline
-from finch_connect.model import EVENTS_AT_ONCE, ConnectMode
-from finch_connect.ports import Beside, CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+from finch_connect.domain.flow import ConnectMode
+from finch_connect.flow.deadline import RequestDeadline
+from finch_connect.flow.ports import EVENTS_AT_ONCE, Beside, CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
 
 if TYPE_CHECKING:
     from finch_connect.adapters.finch import FinchApi

@@ -15,8 +15,8 @@ from botocore.config import Config as ClientConfig
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
-from finch_connect.errors import ServiceUnavailableError
-from finch_connect.ports import Deadline
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.flow.ports import Deadline
 
 _ATTEMPTS = 3
 

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from finch_connect.adapters.aws import translated
-from finch_connect.model import EVENTS_AT_ONCE, Flow, Status, Untold, from_epoch_ms
+from finch_connect.domain.flow import Flow, Status, Untold, from_epoch_ms
+from finch_connect.flow.ports import EVENTS_AT_ONCE
 
 SOURCE = "finch.connect"
 DETAIL_VERSION = "1"

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from finch_connect.adapters.aws import translated
-from finch_connect.ports import Aside
+from finch_connect.flow.ports import Aside
 
 
 class DeadLetterQueue:

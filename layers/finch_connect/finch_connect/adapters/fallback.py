@@ -9,7 +9,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from finch_connect.adapters.aws import code_of, translated
-from finch_connect.secret import Secret
+from finch_connect.domain.secret import Secret
 
 
 class ParameterFallback:

@@ -13,20 +13,11 @@ from http import HTTPStatus
 from typing import Any
 
 from finch_connect.adapters.transport import Answer, NoAnswerError, NotSentError, Transport
-from finch_connect.claims import session_sandbox
-from finch_connect.errors import TryAgainError
-from finch_connect.model import (
-    AlreadyConnected,
-    Declined,
-    Exchange,
-    Grant,
-    LinkRequest,
-    NotSent,
-    SessionOpened,
-    Unclear,
-)
-from finch_connect.ports import Deadline
-from finch_connect.secret import Secret
+from finch_connect.domain.errors import TryAgainError
+from finch_connect.domain.grant import AlreadyConnected, Declined, Exchange, Grant, NotSent, SessionOpened, Unclear
+from finch_connect.domain.link_claims import LinkRequest, session_sandbox
+from finch_connect.domain.secret import Secret
+from finch_connect.flow.ports import Deadline
 
 LONGEST_WAIT_SECONDS = 5.0
 _FIRST_WAIT_SECONDS = 0.5

@@ -10,7 +10,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from finch_connect.model import Connection, ConnectMode, Flow, Status
+from finch_connect.domain.connection import Connection
+from finch_connect.domain.flow import ConnectMode, Flow, Status
 
 FLOW_KEY = "flow#"
 CONNECTION_KEY = "connection#"

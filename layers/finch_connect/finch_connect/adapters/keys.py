@@ -9,9 +9,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from finch_connect.adapters.aws import code_of, translated
-from finch_connect.errors import ServiceUnavailableError
-from finch_connect.model import LinkKey
-from finch_connect.secret import Secret
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.domain.jws import LinkKey
+from finch_connect.domain.secret import Secret
 
 CACHE_SECONDS = 300.0
 REFETCH_SECONDS = 10.0

@@ -26,19 +26,8 @@ from finch_connect.adapters.items import (
     lease_of,
     value,
 )
-from finch_connect.model import (
-    CLAIM_GRACE_MS,
-    LEASE_MS,
-    RESTARTABLE,
-    Connection,
-    Flow,
-    NotOwned,
-    NotWritten,
-    Owned,
-    StartRule,
-    Status,
-    Written,
-)
+from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned, Owned
+from finch_connect.domain.flow import CLAIM_GRACE_MS, RESTARTABLE, Flow, NotWritten, StartRule, Status, Written
 
 DUE_INDEX = "due"
 

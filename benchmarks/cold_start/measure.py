@@ -1,0 +1,167 @@
+"""One cold start of one subject under Lambda's runtime client: CPU, wall, memory; and that it did its work."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.cold_start.fake_services import StandIn
+from benchmarks.cold_start.runtime_api import RuntimeApi
+from benchmarks.cold_start.subjects import ROOT, Subject, installed
+
+PATIENCE_SECONDS = 60.0
+_REDIRECTS = {302, 303}
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """A moment: wall seconds, and the CPU seconds that the process has used (all of its threads)."""
+
+    wall: float
+    cpu: float
+
+    def since(self, other: Stamp) -> Stamp:
+        """Return the difference."""
+        return Stamp(self.wall - other.wall, self.cpu - other.cpu)
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One cold start: seconds for init and first invocation, warm CPU per invocation, and the peak memory in bytes."""
+
+    init: Stamp
+    first: Stamp
+    warm_cpu: float
+    peak_bytes: int
+
+    @property
+    def ttfr(self) -> Stamp:
+        """Return the time to first response: init and first invocation."""
+        return Stamp(self.init.wall + self.first.wall, self.init.cpu + self.first.cpu)
+
+
+class NotDoneError(Exception):
+    """A subject did not do its work; the text says what is missing."""
+
+
+def cold_start(subject: Subject, server: StandIn, *, warm: int) -> Start:
+    """Start the subject once, let it answer `1 + warm` events, and end it. Raises NotDoneError."""
+    pid = 0
+
+    def stamp() -> Stamp:
+        return Stamp(time.monotonic(), _cpu_seconds(pid) if pid else 0.0)
+
+    api = RuntimeApi([subject.event() for _ in range(1 + warm)], stamp)
+    server.forget()
+    try:
+        begun = time.monotonic()
+        with _running(subject, api, []) as process:
+            pid = process.pid
+            _wait(api, process)
+            peak = _peak_bytes(pid)
+    finally:
+        api.close()
+    _check(subject, api, server, 1 + warm)
+    spans = [answered.since(asked) for asked, answered in zip(api.asked, api.answered, strict=True)]
+    warm_cpu = statistics.median(span.cpu for span in spans[1:]) if warm else 0.0
+    return Start(api.asked[0].since(Stamp(begun, 0.0)), spans[0], warm_cpu, peak)
+
+
+def instructions(subject: Subject, server: StandIn, invocations: int) -> int:
+    """Return how many instructions init and that many invocations take, by callgrind: repeatable, and very slow."""
+    api = RuntimeApi([subject.event() for _ in range(invocations)], lambda: None)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "callgrind.out"
+        server.forget()
+        wrapper = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
+        try:
+            with _running(subject, api, wrapper) as process:
+                _wait(api, process, PATIENCE_SECONDS * 10)
+                process.terminate()
+                process.wait(PATIENCE_SECONDS)
+        finally:
+            api.close()
+        _check(subject, api, server, invocations)
+        found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
+    if found is None:
+        raise NotDoneError(f"{subject.name}: callgrind counted nothing")
+    return int(found.group(1))
+
+
+@contextlib.contextmanager
+def _running(subject: Subject, api: RuntimeApi, wrapper: list[str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the subject's process; it is ended at the end of the block. What it prints is dropped unless it fails."""
+    paths = [*subject.paths, installed(ROOT / "benchmarks")]
+    environment = {
+        **subject.environment,
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(map(str, paths)),
+        "PYTHONDONTWRITEBYTECODE": "1",  # /var/task and /opt are read-only
+        "AWS_LAMBDA_RUNTIME_API": api.address,
+        "AWS_LAMBDA_FUNCTION_NAME": "bench",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+        "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
+        "AWS_REGION": "eu-central-1",
+        "AWS_DEFAULT_REGION": "eu-central-1",
+        "AWS_ACCESS_KEY_ID": "bench",
+        "AWS_SECRET_ACCESS_KEY": "bench",
+        "LAMBDA_TASK_ROOT": str(subject.paths[0]),
+        "_HANDLER": "app.handler",
+    }
+    # The interpreter itself, not the virtual environment: nothing but the subject's own packages may be found.
+    python = sys._base_executable  # type: ignore[attr-defined]
+    command = [*wrapper, python, "-m", "awslambdaric", "app.handler"]
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(command, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+        try:
+            yield process
+        except NotDoneError as error:
+            printed.seek(0)
+            raise NotDoneError(f"{subject.name}: {error}\n{printed.read()[-2000:].decode(errors='replace')}") from None
+        finally:
+            process.kill()
+            process.wait()
+
+
+def _wait(api: RuntimeApi, process: subprocess.Popen[bytes], seconds: float = PATIENCE_SECONDS) -> None:
+    patience = time.monotonic() + seconds
+    while not api.done.wait(0.05):
+        if process.poll() is not None or time.monotonic() > patience:
+            raise NotDoneError(f"ended with {process.returncode}" if process.poll() is not None else "did not answer")
+    if api.error is not None:
+        raise NotDoneError(api.error[:2000])
+
+
+def _check(subject: Subject, api: RuntimeApi, server: StandIn, invocations: int) -> None:
+    """Raise NotDoneError unless each invocation redirected and made its calls, in order."""
+    statuses = {answer.get("statusCode") for answer in api.answers}
+    if len(api.answers) != invocations or not statuses <= _REDIRECTS:
+        raise NotDoneError(f"{subject.name}: {len(api.answers)} answers with {statuses}: {api.answers[:1]}")
+    work = [call for call in server.calls if call != "GetSecretValue"]
+    read = len(server.calls) - len(work)
+    if work != list(subject.calls) * invocations or read < subject.secrets:
+        raise NotDoneError(
+            f"{subject.name}: made {server.calls}, and should {subject.calls} with {subject.secrets} secrets"
+        )
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Return the CPU time of another process, ended threads included (Linux: clock_getcpuclockid(3))."""
+    return time.clock_gettime(((~pid) << 3) | 2)
+
+
+def _peak_bytes(pid: int) -> int:
+    found = re.search(r"^VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else 0

@@ -1,0 +1,134 @@
+"""What each trick is worth: our own functions with one trick undone, measured in the same rounds as everything else.
+
+A trick is undone in a copy of the built layer, by the text it is made of. One whose text moved or went ends the
+benchmark, and fails a test before.
+"""
+
+from __future__ import annotations
+
+import os
+import py_compile
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.cold_start.fake_services import StandIn
+from benchmarks.cold_start.subjects import PEERS, Subject, installed
+
+type Edit = tuple[str, str, str]
+"""A module of the layer, what stands there once, and what takes its place."""
+
+type Change = Callable[[Path, StandIn, Subject], Subject]
+"""Changes the layer's copy (a folder), or the subject that already uses it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trick:
+    """One trick: its name, the subject whose start it speeds up, and how it is undone."""
+
+    title: str
+    subject: str
+    edits: tuple[Edit, ...] = ()
+    change: Change = lambda _layer, _server, subject: subject
+
+
+def undone(trick: Trick, subject: Subject, server: StandIn) -> Subject:
+    """Return the subject without the trick, under the trick's title. Raises ValueError when its text is not there."""
+    function, layer = subject.paths
+    copy = server.authority.with_name(f"without-{TRICKS.index(trick)}")
+    shutil.copytree(layer, copy, copy_function=os.link)  # 14 MB each otherwise
+    without = replace(subject, name=trick.title, title=f"{subject.name} without it", paths=(function, copy))
+    for module, old, new in trick.edits:
+        path = copy / "finch_connect" / module
+        text = path.read_text()
+        if text.count(old) != 1:
+            raise ValueError(f"{trick.title}: {module} has no such line any more: {old}")
+        path.unlink()  # a link to the layer's own
+        path.write_text(text.replace(old, new))
+        _compile(path)
+    return trick.change(copy, server, without)
+
+
+def _compile(path: Path) -> None:
+    compiled = path.parent / "__pycache__" / f"{path.stem}.cpython-313.pyc"
+    compiled.unlink()
+    py_compile.compile(
+        str(path), str(compiled), doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+    )
+
+
+def _no_bytecode(layer: Path, _server: StandIn, subject: Subject) -> Subject:
+    for folder in list(layer.rglob("__pycache__")):
+        shutil.rmtree(folder)
+    return subject
+
+
+def _all_models(layer: Path, _server: StandIn, subject: Subject) -> Subject:
+    shutil.rmtree(layer / "botocore" / "data")
+    shutil.copytree(installed(PEERS / "c") / "botocore" / "data", layer / "botocore" / "data")
+    return subject
+
+
+def _all_authorities(_layer: Path, server: StandIn, subject: Subject) -> Subject:
+    return replace(subject, environment={**subject.environment, "AWS_CA_BUNDLE": str(server.full_bundle)})
+
+
+def _packages(peer: str, *names: str) -> Change:
+    def change(layer: Path, _server: StandIn, subject: Subject) -> Subject:
+        for name in names:
+            shutil.copytree(installed(PEERS / peer) / name, layer / name)
+        return subject
+
+    return change
+
+
+TRICKS = (
+    Trick("bytecode that stays valid after zipping", "callback", change=_no_bytecode),
+    Trick("pruned service models", "callback", change=_all_models),
+    Trick("Amazon's authorities alone, for AWS", "callback", change=_all_authorities),
+    Trick(
+        "no garbage collection during init",
+        "callback",
+        (("coldstart.py", "\ngc.disable()\n", "\n"), ("coldstart.py", "    gc.freeze()\n", "")),
+    ),
+    Trick(
+        "botocore without boto3",
+        "callback",
+        (
+            ("adapters/aws.py", "from botocore.session", "import boto3\nfrom botocore.session"),
+            ("adapters/aws.py", "session.create_client(", "boto3.Session(botocore_session=session).client("),
+        ),
+        _packages("c", "boto3", "s3transfer"),
+    ),
+    Trick(
+        "our own JWS instead of PyJWT",
+        "callback",
+        (("domain/jws.py", "import hmac\n", "import hmac\nimport jwt\n"),),
+        _packages("u", "jwt"),
+    ),
+    Trick(
+        "one TLS context for Finch instead of a bundle a request",
+        "callback",
+        (
+            ("adapters/transport.py", "self._tls = create_default_context(cafile=where())", "self._tls = object()"),
+            ("adapters/transport.py", ", ssl_context=self._tls)", ")"),
+            ("adapters/transport.py", 'conn.cert_reqs = "CERT_REQUIRED"', "super().cert_verify(conn, *_)"),
+        ),
+    ),
+    Trick(
+        "no client for the fallback before it is needed",
+        "callback",
+        (("wiring.py", 'lambda: client("ssm")', '(lambda made: lambda: made)(client("ssm"))'),),
+    ),
+    Trick(
+        "no HTTP client in connect's static form",
+        "connect",
+        (("wiring.py", "from finch_connect.adapters import aws\n", "from finch_connect.adapters import aws, finch\n"),),
+    ),
+    Trick(
+        "a user agent of our own (warm)",
+        "connect",
+        (("adapters/aws.py", "        user_agent=", "        user_agent_extra="),),
+    ),
+)

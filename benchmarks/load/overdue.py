@@ -1,0 +1,157 @@
+"""Thousands of overdue rows at once: the stream has lost its records, people have left, functions have died.
+
+The rows are written past the stack, as they would lie there; then the sweeper works until nothing remains, and each
+row must have its one outcome and its one event.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from benchmarks.load.consumer import Consumer
+from benchmarks.load.harness import Stage
+from benchmarks.load.run import finish
+from finch_connect.adapters.items import item_of
+from finch_connect.domain.flow import ConnectMode, Flow, Status, epoch_ms
+from finch_connect.domain.grant import Grant
+from finch_connect.domain.secret import Secret
+from finch_connect.domain.states import digest, flow_id_of
+from finch_connect.flow.token_storage import document
+from local.engine.stack import LOCAL_STAGE
+
+_AGO_MS = 3_600_000
+_KINDS = {"left": 500, "unpublished": 450, "interrupted": 45, "unstored": 5}
+"""Of a thousand: links that nobody finished, outcomes that the stream lost, functions that died, the vault away."""
+
+_ENDS = {
+    "left": (Status.ABANDONED, "Connection Abandoned"),
+    "unpublished": (Status.DENIED, "Connection Denied"),
+    "interrupted": (Status.ORPHANED, "Connection Orphaned"),
+    "unstored": (Status.CONNECTED, "Connection Established"),
+}
+
+_MAPPING_SETTINGS = (
+    "EventSourceArn",
+    "BatchSize",
+    "FilterCriteria",
+    "FunctionResponseTypes",
+    "BisectBatchOnFunctionError",
+    "MaximumRetryAttempts",
+    "MaximumRecordAgeInSeconds",
+    "DestinationConfig",
+)
+
+_BATCH = 25
+"""AWS: BatchWriteItem."""
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What came of it: seconds until nothing remained, what each sweep did, and what does not fit."""
+
+    rows: int
+    seconds: float
+    sweeps: Sequence[Mapping[str, int]]
+    problems: Sequence[str]
+
+
+def sweep_overdue(stage: Stage, number: int) -> Swept:
+    """Write so many overdue rows, sweep until nothing remains, and look."""
+    kinds = [kind for kind, share in _KINDS.items() for _ in range(number * share // sum(_KINDS.values()))]
+    flows = {flow.flow_id: (kind, flow) for place, kind in enumerate(kinds) for flow in [_overdue(kind, place)]}
+    with _lost_stream(stage):
+        _write(stage, [flow for _, flow in flows.values()])
+    for kind, flow in flows.values():
+        if kind == "unstored":
+            _let_wait(stage, flow)
+    with Consumer(stage.stack.client("sqs"), stage.stack.queue_url) as consumer:
+        begun = time.monotonic()
+        sweeps = finish(stage, consumer)
+        seconds = time.monotonic() - begun
+        events = [seen.event for seen in consumer.seen()]
+    return Swept(len(flows), seconds, sweeps, list(_problems(flows, stage, events)))
+
+
+def _problems(
+    flows: Mapping[str, tuple[str, Flow]], stage: Stage, events: Sequence[Mapping[str, Any]]
+) -> Iterator[str]:
+    rows, _ = stage.rows()
+    secrets = {json.loads(text)["flow_id"] for text in stage.secrets("connections").values()}
+    told = {event["detail"]["event_id"]: event for event in events}
+    events_of = Counter(event["detail"]["flow_id"] for event in told.values())
+    for flow_id, (kind, _) in flows.items():
+        row, (status, detail_type) = rows[flow_id], _ENDS[kind]
+        if row.status is not status or row.published_at is None or row.due_at is not None:
+            yield f"row {flow_id} ({kind}) is {row.status}, published {row.published_at}, due {row.due_at}"
+        if events_of[flow_id] != 1 or told.get(row.event_id, {}).get("detail-type") != detail_type:
+            yield f"row {flow_id} ({kind}) has {events_of[flow_id]} events"
+        if (kind == "unstored") != (flow_id in secrets):
+            yield f"row {flow_id} ({kind}) and the vault do not agree"
+    yield from (f"the token of {attempt} still waits" for attempt in stage.waiting())
+
+
+def _overdue(kind: str, place: int) -> Flow:
+    """Return a row as it lies there an hour later."""
+    now = datetime.now(UTC)
+    ago = epoch_ms(now) - _AGO_MS
+    customer_id = f"overdue-{place}"
+    started = Flow(
+        flow_id=flow_id_of(customer_id, "overdue"),
+        status=Status.STARTED,
+        state_hash=digest(Secret(customer_id)),
+        mode=ConnectMode.STATIC,
+        customer_id=customer_id,
+        redirect_uri="http://localhost/callback",
+        started_at=ago,
+        deadline=ago,
+        due_at=ago,
+        expires=ago // 1000 + 30 * 24 * 3600,
+        products=("company",),
+    )
+    claimed = replace(started, status=Status.CLAIMED, claimed_at=ago, claim_id="0" * 22, code_hash="0" * 64)
+    match kind:
+        case "left":
+            return started
+        case "interrupted":
+            return claimed
+        case "unpublished":
+            return replace(claimed.settled(Status.DENIED, at=now, reason="access_denied"), due_at=ago)
+        case _:
+            return claimed.settled(
+                Status.UNSTORED, at=now - timedelta(hours=1), connection_id=f"overdue-{place}", provider_id="gusto"
+            )
+
+
+@contextlib.contextmanager
+def _lost_stream(stage: Stage) -> Iterator[None]:
+    """What is written within is in no stream for the relay: its mapping goes, and comes back with what comes then."""
+    functions, name = stage.stack.client("lambda"), stage.stack.deployed.resources["RelayFunction"]
+    (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
+    functions.delete_event_source_mapping(UUID=mapping["UUID"])
+    yield
+    kept = {setting: mapping[setting] for setting in _MAPPING_SETTINGS if setting in mapping}
+    functions.create_event_source_mapping(FunctionName=mapping["FunctionArn"], StartingPosition="LATEST", **kept)
+
+
+def _write(stage: Stage, flows: Sequence[Flow]) -> None:
+    client, table = stage.stack.client("dynamodb"), stage.stack.outputs["TableName"]
+    for start in range(0, len(flows), _BATCH):
+        requests = [{"PutRequest": {"Item": item_of(flow)}} for flow in flows[start : start + _BATCH]]
+        while requests:
+            requests = client.batch_write_item(RequestItems={table: requests})["UnprocessedItems"].get(table, [])
+
+
+def _let_wait(stage: Stage, flow: Flow) -> None:
+    """Put the token where the callback puts it when the vault is away."""
+    token = Secret(f"token-of-{flow.flow_id}")
+    grant = Grant(access_token=token, request_id=None, connection_id=flow.connection_id, provider_id=flow.provider_id)
+    stage.stack.client("ssm").put_parameter(
+        Name=f"/finch/{LOCAL_STAGE}/unstored/{flow.attempt}", Value=document(flow, grant).reveal(), Type="SecureString"
+    )

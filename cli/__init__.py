@@ -1,0 +1,1 @@
+"""The operator's and the developer's tools for a deployed stack."""

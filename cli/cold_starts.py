@@ -1,0 +1,85 @@
+"""How long cold starts really take: `make init-durations` reads them from a deployed stack's logs.
+
+Lambda writes a REPORT line for each invocation. That of a cold start has an init duration, or with snapshots a restore
+duration in its text; either and the duration are the time to first response (AWS: Monitoring for Lambda SnapStart).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import boto3
+
+from cli.cloudformation import DeployedError, exit_code_of
+
+FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
+QUERY = (
+    'filter @type = "REPORT" and (ispresent(@initDuration) or @message like /Restore Duration/) '
+    "| parse @message /Restore Duration: (?<restoreDuration>[0-9.]+) ms/ "
+    "| fields coalesce(@initDuration, restoreDuration) as began, @duration, @maxMemoryUsed, @memorySize | limit 10000"
+)
+_PATIENCE_SECONDS = 60.0
+_NEEDS = "cloudformation:DescribeStackResources, logs:StartQuery and logs:GetQueryResults"
+
+
+def summary(function: str, rows: Sequence[dict[str, float]]) -> str:
+    """Return one line: how many cold starts, init or restore and time to first response in milliseconds, and memory."""
+    if not rows:
+        return f"{function:10} no cold start in this time"
+    init = sorted(row["began"] for row in rows)
+    first = sorted(row["began"] + row["@duration"] for row in rows)
+    used = max(row["@maxMemoryUsed"] for row in rows) / 1e6
+    p95 = first[min(len(first) - 1, round(0.95 * (len(first) - 1)))]
+    return (
+        f"{function:10} {len(rows):5} cold starts   init or restore p50 {statistics.median(init):7.1f} ms   "
+        f"to first response p50 {statistics.median(first):7.1f} ms, p95 {p95:7.1f} ms   "
+        f"memory {used:.0f} of {rows[0]['@memorySize'] / 1e6:.0f} MB"
+    )
+
+
+def cold_starts(
+    logs: Any, log_group: str, hours: int, *, sleep: Callable[[float], None] = time.sleep
+) -> list[dict[str, float]]:
+    """Ask Logs Insights for the REPORT lines of cold starts. Raises DeployedError when it has no answer."""
+    now = int(time.time())
+    query = logs.start_query(logGroupName=log_group, startTime=now - hours * 3600, endTime=now, queryString=QUERY)
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while (answer := logs.get_query_results(queryId=query["queryId"]))["status"] in {"Scheduled", "Running"}:
+        if time.monotonic() > patience:
+            raise DeployedError(f"Logs Insights is still reading {log_group}: ask for fewer hours.")
+        sleep(1)
+    if answer["status"] != "Complete":
+        raise DeployedError(f"Logs Insights did not read {log_group}: {answer['status']}.")
+    numbers = re.compile(r"[0-9.]+")
+    return [
+        {field["field"]: float(field["value"]) for field in row if numbers.fullmatch(field["value"])}
+        for row in answer["results"]
+    ]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a line for each function; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cli.cold_starts", description="Real cold starts, from the logs.")
+    parser.add_argument("--stack", default="finch-connect")
+    parser.add_argument("--hours", type=int, default=24)
+    parser.add_argument("--region")
+    given = parser.parse_args(arguments)
+    return exit_code_of(lambda: _tell(given), given.stack, _NEEDS)
+
+
+def _tell(given: argparse.Namespace) -> None:
+    session = boto3.Session(region_name=given.region)
+    described = session.client("cloudformation").describe_stack_resources(StackName=given.stack)
+    names = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
+    for function in FUNCTIONS:
+        print(summary(function, cold_starts(session.client("logs"), names[f"{function}Logs"], given.hours)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,38 @@
+"""Puts Finch's client secret into a deployed stack: `make credentials` asks for it, so no shell history has it."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+import sys
+from collections.abc import Callable, Sequence
+
+import boto3
+
+from cli.cloudformation import DeployedError, exit_code_of, outputs_of
+
+
+def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = getpass.getpass) -> int:
+    """Ask for the secret and store it; return the exit code. A running function takes it up by itself."""
+    parser = argparse.ArgumentParser(prog="python -m cli.credentials", description=__doc__)
+    parser.add_argument("--stack", default="finch-connect")
+    parser.add_argument("--region")
+    given = parser.parse_args(arguments)
+    needs = "cloudformation:DescribeStacks and secretsmanager:PutSecretValue"
+    return exit_code_of(lambda: _store(given, ask), given.stack, needs)
+
+
+def _store(given: argparse.Namespace, ask: Callable[[str], str]) -> None:
+    session = boto3.Session(region_name=given.region)  # a profile that does not exist shows here
+    secret_arn = outputs_of(session, given.stack)["ClientCredentialsSecretArn"]
+    client_secret = ask(f"Finch's client secret for {given.stack}: ").strip()
+    if not client_secret:
+        raise DeployedError("Nothing was entered, and nothing was changed.")
+    content = json.dumps({"client_secret": client_secret})
+    session.client("secretsmanager").put_secret_value(SecretId=secret_arn, SecretString=content)
+    print("Stored. The stack uses it from the next connection on.")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""A signed link for a deployed stack: `make link CUSTOMER=acme`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+
+import boto3
+
+from cli.cloudformation import DeployedError, explained, outputs_of
+from cli.signing import sign_link
+
+CONFIRM_AFTER_MINUTES = 15
+
+
+def deployed_link(given: argparse.Namespace) -> str:
+    """Return a link for a deployed stack, with the caller's AWS credentials. Raises DeployedError."""
+    with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:GetSecretValue"):
+        # Within `explained`: a session is where a profile that does not exist shows.
+        session = boto3.Session(region_name=given.region)
+        outputs = outputs_of(session, given.stack)
+        if not {"ConnectUrl", "LinkKeySecretArn"} <= outputs.keys():
+            raise DeployedError(
+                f"{given.stack} is another kind of stack: STACK=… names the one that `make deploy` made."
+            )
+        secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["LinkKeySecretArn"])
+    try:
+        link_key = json.loads(secret["SecretString"])
+        kid, key = str(link_key["kid"]), str(link_key["key"])
+    except (ValueError, KeyError, TypeError):
+        # Without the cause: its text may quote the key.
+        raise DeployedError(
+            'The link key is not JSON of the form {"kid": "2", "key": "…"}: put a version of that form into '
+            f"{outputs['LinkKeySecretArn']}."
+        ) from None
+    try:
+        return sign_link(
+            connect_url=outputs["ConnectUrl"],
+            kid=kid,
+            key=key,
+            customer_id=given.customer,
+            lifetime_seconds=given.minutes * 60,
+            return_url=given.return_url,
+            customer_name=given.name,
+            products=given.products.split() if given.products else None,
+            sandbox="finch" if given.sandbox else None,
+        )
+    except ValueError as error:
+        raise DeployedError(f"No such link: {error}.") from None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print a link and nothing else on standard output; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cli.link", description="A signed link for a deployed stack.")
+    parser.add_argument("--customer", required=True, help="your id of the customer")
+    parser.add_argument("--name", help="the customer's name, for the confirm page (required in session mode)")
+    parser.add_argument("--return-url", help="where to go afterwards; must be under AllowedReturnUrls")
+    parser.add_argument("--products", help="separated by spaces; default: all that the stack allows")
+    parser.add_argument("--sandbox", action="store_true", help="Finch's sandbox")
+    parser.add_argument("--minutes", type=int, default=60, help="how long it works")
+    parser.add_argument("--stack", default="finch-connect")
+    parser.add_argument("--region")
+    given = parser.parse_args(arguments)
+    try:
+        print(deployed_link(given))
+    except DeployedError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if given.minutes > CONFIRM_AFTER_MINUTES:
+        print("It asks for a click first: links that live long may be opened by mail scanners.", file=sys.stderr)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""What the logs say: `make look AT=token-lost` runs the queries under that heading of docs/operations.md.
+
+`make look FLOW=<flow_id>` shows where one flow stands: its row, and what each function logged of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+
+from cli.cloudformation import DeployedError, exit_code_of
+from finch_connect.adapters.items import flow_key
+
+RUNBOOK = Path(__file__).parents[1] / "docs" / "operations.md"
+FLOW_HEADING = "where-one-flow-stands"
+FLOW_PLACE = "<flow_id>"
+"""Stands in the query under FLOW_HEADING for the flow that is looked for."""
+
+_PATIENCE_SECONDS = 60.0
+_POLL_SECONDS = 0.5
+_NEEDS = (
+    "cloudformation:DescribeStackResources, logs:StartQuery, logs:GetQueryResults and dynamodb:GetItem on the table"
+)
+
+
+class NothingToLookAtError(DeployedError):
+    """The runbook or the stack has nothing of that name; the text says what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One Logs Insights query of the runbook; its first line names the log groups by their logical ids."""
+
+    groups: tuple[str, ...]
+    text: str
+
+
+def queries(runbook: str) -> Mapping[str, Sequence[Query]]:
+    """Return the runbook's queries by their heading's anchor."""
+    found: dict[str, list[Query]] = {}
+    for section in re.split(r"^##+ ", runbook, flags=re.MULTILINE)[1:]:
+        blocks = re.findall(r"^```sql\n# (.+)\n((?:.+\n)+)```$", section, re.MULTILINE)
+        found[anchor_of(section.partition("\n")[0])] = [Query(tuple(groups.split()), text) for groups, text in blocks]
+    return {anchor: there for anchor, there in found.items() if there}
+
+
+def anchor_of(heading: str) -> str:
+    """Return a heading's anchor, as GitHub makes it.
+
+    >>> anchor_of("Finch's client secret")
+    'finchs-client-secret'
+    """
+    return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def ask(logs: Any, groups: Sequence[str], text: str, hours: float) -> Sequence[Mapping[str, str]]:
+    """Run one query over the last hours; return its rows. Raises DeployedError when it takes too long."""
+    now = int(time.time())
+    started = logs.start_query(
+        logGroupNames=list(groups), startTime=now - int(hours * 3600), endTime=now + 1, queryString=text
+    )
+    patience = time.monotonic() + _PATIENCE_SECONDS
+    while (answer := logs.get_query_results(queryId=started["queryId"]))["status"] in {"Scheduled", "Running"}:
+        if time.monotonic() > patience:
+            raise DeployedError("Logs Insights is still reading: ask for fewer hours.")
+        time.sleep(_POLL_SECONDS)
+    return [{field["field"]: field["value"] for field in row if field["field"] != "@ptr"} for row in answer["results"]]
+
+
+def _resources(session: boto3.Session, stack: str) -> Mapping[str, str]:
+    described = session.client("cloudformation").describe_stack_resources(StackName=stack)
+    return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
+
+
+def _show(query: Query, text: str, resources: Mapping[str, str], session: boto3.Session, hours: float) -> None:
+    print(f"\n# {' '.join(query.groups)}, the last {hours:g} h\n{text}")
+    rows = ask(session.client("logs"), [resources[group] for group in query.groups], text, hours)
+    for row in rows:
+        print("  ".join(f"{name}={value}" if name[0] != "@" else value for name, value in row.items()))
+    print(f"{len(rows)} found." if rows else "Nothing found.")
+
+
+def _show_row(flow_id: str, table_name: str, session: boto3.Session) -> None:
+    """Show a row as it stands. It holds hashes and ids only."""
+    found = session.client("dynamodb").get_item(TableName=table_name, Key=flow_key(flow_id), ConsistentRead=True)
+    if "Item" not in found:
+        print(f"{flow_id} has no row: nobody opened its link, or it is more than a month past its link's end.")
+    for name, content in sorted(found.get("Item", {}).items()):
+        print(f"{name:24}{next(iter(content.values()))}")
+
+
+def _look(given: argparse.Namespace) -> None:
+    known = queries(RUNBOOK.read_text())
+    wanted = FLOW_HEADING if given.flow else given.at
+    if wanted not in known:
+        raise NothingToLookAtError(f"docs/operations.md has no query at {wanted}. It has: {', '.join(sorted(known))}.")
+    session = boto3.Session(region_name=given.region)
+    resources = _resources(session, given.stack)
+    if given.flow:
+        if not re.fullmatch(r"[A-Za-z0-9_-]{22}", given.flow):
+            raise NothingToLookAtError(f"{given.flow} is no flow's id: it has 22 letters, digits, - or _.")
+        _show_row(given.flow, resources["FlowTable"], session)
+    for query in known[wanted]:
+        _show(query, query.text.replace(FLOW_PLACE, given.flow or ""), resources, session, given.hours)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Show what the logs say; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cli.look", description="What the logs say.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--at", metavar="HEADING", help="a heading of docs/operations.md, as alarms name it")
+    which.add_argument("--flow", metavar="FLOW_ID", help="where this flow stands")
+    parser.add_argument("--hours", type=float, default=24, help="how far back (default: 24)")
+    parser.add_argument("--stack", default="finch-connect")
+    parser.add_argument("--region")
+    given = parser.parse_args(arguments)
+    return exit_code_of(lambda: _look(given), given.stack, _NEEDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+"""Tell outcomes again: `make republish FLOW=…` for one flow, `make republish SINCE=… UNTIL=…` for a span of time.
+
+Nobody but the relay and the sweeper may speak as finch.connect (the bus's policy). So this marks rows as not yet told,
+and those two tell them as ever: the same event with the same `event_id`. Each step can be repeated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from cli.cloudformation import DeployedError, exit_code_of, outputs_of
+from finch_connect.adapters.aws import code_of
+from finch_connect.adapters.items import DUE_PARTITION, FLOW_KEY, flow_key, flow_of, value
+from finch_connect.domain.flow import SETTLED, Flow, epoch_ms, from_epoch_ms
+
+AT_MOST = 100
+"""Consumers hear each outcome again, so more than this has to be asked for by number."""
+
+_PAGE_ROWS = 1000
+_NEEDS = "cloudformation:DescribeStacks, and dynamodb:GetItem, Scan and UpdateItem on the table"
+
+type Progress = Callable[[str], None]
+"""Says how far it is, for a person who waits."""
+
+
+class NotToldError(DeployedError):
+    """It cannot be done as asked, and nothing was changed; the text says what can be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outbox:
+    """The settled rows of one stack, with the operator's own client."""
+
+    dynamodb: Any
+    table_name: str
+    page_rows: int = _PAGE_ROWS
+
+    def one(self, flow_id: str) -> Flow:
+        """Return a settled flow. Raises NotToldError."""
+        answer = self.dynamodb.get_item(TableName=self.table_name, Key=flow_key(flow_id), ConsistentRead=True)
+        if "Item" not in answer:
+            raise NotToldError(f"There is no flow {flow_id} in {self.table_name}: rows go a month after their link.")
+        flow = flow_of(answer["Item"])
+        if flow.status not in SETTLED:
+            raise NotToldError(f"{flow_id} is {flow.status}: it has no outcome yet that could be told.")
+        return flow
+
+    def settled(self, since: datetime, until: datetime, progress: Progress) -> Sequence[Flow]:
+        """Return the flows settled from `since` to just before `until`, the oldest first. Reads the whole table."""
+        return sorted(self._settled(since, until, progress), key=lambda flow: flow.settled_at or 0)
+
+    def tell_again(self, flow: Flow) -> bool:
+        """Mark an outcome as not told, so that the relay or the sweeper tells it; False: the row is another's now."""
+        try:
+            self.dynamodb.update_item(
+                TableName=self.table_name,
+                Key=flow_key(flow.flow_id),
+                UpdateExpression="SET due = :due, due_at = :now REMOVE published_at",
+                ConditionExpression="#status = :was AND state_hash = :state_hash AND settled_at = :settled_at",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={
+                    ":due": {"S": DUE_PARTITION},
+                    ":now": value("due_at", time.time_ns() // 1_000_000),
+                    ":was": value("status", flow.status),
+                    ":state_hash": value("state_hash", flow.state_hash),
+                    ":settled_at": value("settled_at", flow.settled_at),
+                },
+            )
+        except ClientError as error:
+            if code_of(error) == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
+    def _settled(self, since: datetime, until: datetime, progress: Progress) -> Iterator[Flow]:
+        statuses = {f":{status}": {"S": str(status)} for status in sorted(SETTLED)}
+        pages = self.dynamodb.get_paginator("scan").paginate(
+            TableName=self.table_name,
+            FilterExpression=(
+                "begins_with(id, :flow) AND settled_at >= :since AND settled_at < :until "
+                f"AND #status IN ({', '.join(statuses)})"
+            ),
+            ExpressionAttributeNames={"#status": "status"},
+            ExpressionAttributeValues={
+                ":flow": {"S": FLOW_KEY},
+                ":since": value("settled_at", epoch_ms(since)),
+                ":until": value("settled_at", epoch_ms(until)),
+                **statuses,
+            },
+            PaginationConfig={"PageSize": self.page_rows},
+        )
+        read = found = 0
+        for page in pages:
+            read, found = read + page["ScannedCount"], found + len(page["Items"])
+            progress(f"{read} rows read, {found} of them settled in this time")
+            for item in page["Items"]:
+                try:
+                    yield flow_of(item)
+                except (KeyError, ValueError, TypeError):  # no row of ours: the relay could not tell it either
+                    progress(f"{item['id']['S']} cannot be read and is left out\n")
+
+
+def moment(text: str) -> datetime:
+    """Return a time with its zone. Raises NotToldError for anything else."""
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        raise NotToldError(f"{text} is no time. Write it like 2026-01-01T10:00Z.") from None
+    if read.tzinfo is None:
+        raise NotToldError(f"{text} has no time zone. Write {text}Z for UTC, or {text}+01:00.")
+    return read.astimezone(UTC)
+
+
+def _wanted(given: argparse.Namespace, outbox: Outbox) -> Sequence[Flow]:
+    if given.flow:
+        return [outbox.one(given.flow)]
+    since, until = moment(given.since), moment(given.until) if given.until else datetime.now(UTC)
+    if since >= until:
+        raise NotToldError(f"The span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC.")
+    flows = outbox.settled(since, until, lambda how_far: print(f"\r{how_far}", end="", file=sys.stderr, flush=True))
+    print(file=sys.stderr)
+    if len(flows) > given.at_most:
+        raise NotToldError(
+            f"{len(flows)} flows were settled in this time, more than {given.at_most}. Your consumers would hear of "
+            f"each again. Nothing was changed: choose a shorter span, or add AT_MOST={len(flows)} if this is meant."
+        )
+    return flows
+
+
+def _tell_again(given: argparse.Namespace) -> None:
+    session = boto3.Session(region_name=given.region)
+    outbox = Outbox(session.client("dynamodb"), outputs_of(session, given.stack)["TableName"])
+    told = 0
+    for flow in _wanted(given, outbox):
+        if outbox.tell_again(flow):
+            told += 1
+            print(_line(flow))
+        else:
+            print(f"{flow.flow_id}  moved on meanwhile: what it has to tell now is told by itself.")
+    print(f"{told} to be told again: by the relay within seconds, by the sweeper within minutes.")
+
+
+def _line(flow: Flow) -> str:
+    when = from_epoch_ms(flow.settled_at or 0).strftime("%Y-%m-%d %H:%M:%S")
+    return f"{flow.flow_id}  {when}  {flow.status:11}  {flow.customer_id}  {flow.event_id}"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Have outcomes told again; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cli.republish", description="Tell outcomes again.")
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--flow", metavar="FLOW_ID", help="this one")
+    which.add_argument("--since", metavar="TIME", help="all that were settled from then on, like 2026-01-01T10:00Z")
+    parser.add_argument("--until", metavar="TIME", help="to just before then (default: now)")
+    parser.add_argument("--at-most", type=int, default=AT_MOST, metavar="NUMBER", help=f"default: {AT_MOST}")
+    parser.add_argument("--stack", default="finch-connect")
+    parser.add_argument("--region")
+    given = parser.parse_args(arguments)
+    if given.until and not given.since:
+        parser.error("--until goes with --since")
+    return exit_code_of(lambda: _tell_again(given), given.stack, _NEEDS)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

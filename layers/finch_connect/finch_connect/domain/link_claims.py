@@ -1,0 +1,173 @@
+"""The rules of a link's claims: from what was signed (or, with open links, typed) to a LinkRequest.
+
+Each claim has one rule, and one that is broken refuses the whole link: nothing is guessed and nothing is cut.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from finch_connect.domain.errors import LinkRefusedError
+from finch_connect.domain.return_urls import is_allowed
+
+CONFIRM_OVER_SECONDS = 900
+"""A link that lives longer than this travels by mail: it shows the confirm page unless it says otherwise."""
+
+CLOCK_SKEW_SECONDS = 60
+METADATA_MAX_BYTES = 2048
+
+_PROVIDER = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_CONNECTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+_EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
+_SANDBOX = {True: "true", False: "false", "true": "true", "false": "false", "finch": "finch", "provider": "provider"}
+_BOOLEANS = {True: True, False: False, "true": True, "false": False}
+_SESSION_SANDBOX = {"true": "finch", "finch": "finch", "provider": "provider", "false": None}
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRules:
+    """What a stack's configuration adds to the rules: `max_lifetime` in seconds, and what links may ask for.
+
+    The customer's name is required where Finch needs it, which is for Connect sessions.
+    """
+
+    max_lifetime: int
+    allowed_products: tuple[str, ...]
+    allowed_return_urls: tuple[str, ...]
+    customer_name_required: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LinkRequest:
+    """What a verified link asks for: each value checked against the link's rules and the stack's configuration.
+
+    `customer_name` and `customer_email` are for the page and for Finch only and are kept nowhere.
+    `expires_at` is the link's `exp`, epoch seconds.
+    """
+
+    customer_id: str
+    link_id: str
+    expires_at: int
+    confirm: bool
+    products: tuple[str, ...]
+    category: str | None = None
+    payroll_provider: str | None = None
+    sandbox: str | None = None
+    manual: bool | None = None
+    return_url: str | None = None
+    nonce: str | None = None
+    metadata: Mapping[str, object] | None = None
+    customer_name: str | None = None
+    customer_email: str | None = None
+    connection_id: str | None = None
+
+
+def link_request(claims: Mapping[str, object], rules: LinkRules) -> LinkRequest:
+    """Check every claim of a link whose signature and times hold.
+
+    `iat` and `exp` are epoch seconds. Raises LinkRefusedError whose `claim` field names the first broken one.
+    """
+    read = _Claims(claims)
+    issued, expires = read.integer("iat"), read.integer("exp")
+    lifetime = expires - issued
+    if not 0 < lifetime <= rules.max_lifetime:
+        raise _refused("exp")
+    request = LinkRequest(
+        customer_id=read.required("sub", 255),
+        link_id=read.required("jti", 255),
+        expires_at=expires,
+        confirm=read.choice("confirm", _BOOLEANS, lifetime > CONFIRM_OVER_SECONDS) is True,
+        products=_products(claims.get("products"), rules),
+        category=read.choice("category", {"hris": "hris", "ats": "ats"}, None),
+        payroll_provider=read.matching("payroll_provider", _PROVIDER),
+        sandbox=read.choice("sandbox", _SANDBOX, None),
+        manual=read.choice("manual", _BOOLEANS, None),
+        return_url=_return_url(read.text("return_url", 1024), rules),
+        nonce=read.text("nonce", 255),
+        metadata=_metadata(claims.get("metadata")),
+        customer_name=read.text("customer_name", 255),
+        customer_email=read.matching("customer_email", _EMAIL),
+        connection_id=read.matching("connection_id", _CONNECTION_ID),
+    )
+    if rules.customer_name_required and request.customer_name is None:
+        raise _refused("customer_name")
+    return request
+
+
+def session_sandbox(sandbox: str | None) -> str | None:
+    """Return a link's `sandbox` as Connect sessions spell it (`finch` or `provider`; None: not in the sandbox)."""
+    return _SESSION_SANDBOX[sandbox] if sandbox is not None else None
+
+
+class _Claims:
+    """Reads claims by rule; an absent claim and a null one are the same."""
+
+    def __init__(self, claims: Mapping[str, object]) -> None:
+        self._claims = claims
+
+    def integer(self, name: str) -> int:
+        value = self._claims.get(name)
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise _refused(name)
+        return value
+
+    def text(self, name: str, longest: int) -> str | None:
+        value = self._claims.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
+            raise _refused(name)
+        return value
+
+    def required(self, name: str, longest: int) -> str:
+        value = self.text(name, longest)
+        if value is None:
+            raise _refused(name)
+        return value
+
+    def matching(self, name: str, pattern: re.Pattern[str]) -> str | None:
+        value = self.text(name, 255)
+        if value is not None and not pattern.fullmatch(value):
+            raise _refused(name)
+        return value
+
+    def choice[T, D](self, name: str, choices: Mapping[object, T], default: D) -> T | D:
+        value = self._claims.get(name)
+        if value is None:
+            return default
+        if not isinstance(value, bool | str) or value not in choices:
+            raise _refused(name)
+        return choices[value]
+
+
+def _products(value: object, rules: LinkRules) -> tuple[str, ...]:
+    """A list, or Finch's own space-separated form; within the stack's list; default: all of it."""
+    if value is None:
+        return rules.allowed_products
+    wanted = value.split(" ") if isinstance(value, str) else value
+    if not isinstance(wanted, list) or not wanted or len(wanted) != len(set(map(str, wanted))):
+        raise _refused("products")
+    if not all(isinstance(product, str) and product in rules.allowed_products for product in wanted):
+        raise _refused("products")
+    return tuple(wanted)
+
+
+def _return_url(value: str | None, rules: LinkRules) -> str | None:
+    if value is not None and not is_allowed(value, rules.allowed_return_urls):
+        raise _refused("return_url")
+    return value
+
+
+def _metadata(value: object) -> Mapping[str, object] | None:
+    if value is None:
+        return None
+    if not isinstance(value, dict) or len(json.dumps(value).encode()) > METADATA_MAX_BYTES:
+        raise _refused("metadata")
+    return value
+
+
+def _refused(claim: str) -> LinkRefusedError:
+    return LinkRefusedError("claim_refused", claim=claim)

@@ -1,0 +1,159 @@
+"""Signed links in, signed receipts out: HS256 under the stack's link key (RFC 7519, RFC 8725).
+
+A link and a receipt differ in `aud` and `typ`, so that neither passes for the other (RFC 8725 section 3.11).
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from finch_connect.config import Config
+from finch_connect.domain import jws, link_claims
+from finch_connect.domain.errors import LinkRefusedError, ReceiptRefusedError
+from finch_connect.domain.flow import Flow, Status
+from finch_connect.domain.jws import LinkKey
+from finch_connect.domain.link_claims import LinkRequest
+from finch_connect.flow.ports import LinkKeys
+
+LINK_AUDIENCE = "finch-connect"
+RECEIPT_AUDIENCE = "finch-receipt"
+RECEIPT_TYPE = "finch-receipt+jwt"
+RECEIPT_LIFETIME_SECONDS = 300
+MAX_LINK_LENGTH = 6144
+
+_OPEN_LINK_LIFETIME_SECONDS = 600
+_REQUIRED = ["aud", "sub", "jti", "iat", "exp"]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a receipt says of a flow: verified, so it may be shown."""
+
+    status: Status
+    flow_id: str
+
+
+def verify_link(link: str, keys: LinkKeys, config: Config, now: datetime) -> LinkRequest:
+    """Return what a signed link asks for.
+
+    Raises:
+        LinkRefusedError: bad form, unknown `kid`, signature, audience, times or a claim against its rule.
+        ServiceUnavailableError: the link key cannot be read.
+    """
+    if len(link) > MAX_LINK_LENGTH:
+        raise LinkRefusedError("link_malformed")
+    try:
+        token = jws.take_apart(link)
+    except jws.JwsError as error:
+        raise LinkRefusedError(f"link_{error}") from None
+    kid = token.header.get("kid")
+    if token.header.get("typ", "JWT") != "JWT":
+        raise LinkRefusedError("link_header")
+    key = keys.find(kid) if isinstance(kid, str) else None
+    if key is None:
+        raise LinkRefusedError("link_key_unknown")
+    verified = _decode(token, key, LINK_AUDIENCE, now)
+    return link_claims.link_request(verified, config.link_rules)
+
+
+def open_link(query: Mapping[str, str], key: LinkKey, config: Config, now: datetime) -> str:
+    """Sign, on the spot, the link an unsigned query asks for. For a first try with curl, in the stages local and dev.
+
+    Takes `customer_id` and the link's optional claims by name, all as text; each call is another link.
+    """
+    issued = int(now.timestamp())
+    typed: dict[str, object] = {name: query[name] for name in _OPEN_PARAMETERS & query.keys()}
+    signed = {
+        "aud": LINK_AUDIENCE,
+        "sub": query.get("customer_id", ""),
+        "jti": secrets.token_urlsafe(16),
+        "iat": issued,
+        "exp": issued + min(_OPEN_LINK_LIFETIME_SECONDS, config.link_max_lifetime),
+    }
+    return jws.sign(typed | signed, key.key, kid=key.kid)
+
+
+def sign_receipt(flow: Flow, key: LinkKey, *, issuer: str, now: datetime) -> str:
+    """Return the receipt that the person's browser carries to the team: what became of the flow, for five minutes.
+
+    The team's backend compares `sub` with the customer who is logged in. `jti` is the event's id: the same for a
+    repeated callback.
+    """
+    issued = int(now.timestamp())
+    payload = {
+        "iss": issuer,
+        "aud": RECEIPT_AUDIENCE,
+        "sub": flow.customer_id,
+        "jti": flow.event_id,
+        "iat": issued,
+        "exp": issued + RECEIPT_LIFETIME_SECONDS,
+        "nonce": flow.nonce,
+        "status": public_status(flow.status),
+        "connection_id": flow.connection_id if flow.status in {Status.CONNECTED, Status.UNSTORED} else None,
+        "flow_id": flow.flow_id,
+    }
+    present = {name: value for name, value in payload.items() if value is not None}
+    return jws.sign(present, key.key, typ=RECEIPT_TYPE, kid=key.kid)
+
+
+def verify_receipt(receipt: str, keys: LinkKeys, now: datetime) -> Receipt:
+    """Return what one of our own receipts says, for our own result page. Raises ReceiptRefusedError."""
+    try:
+        token = jws.take_apart(receipt)
+    except jws.JwsError as error:
+        raise ReceiptRefusedError(f"receipt_{error}") from None
+    kid = token.header.get("kid")
+    key = keys.find(kid) if isinstance(kid, str) and token.header.get("typ") == RECEIPT_TYPE else None
+    if key is None:
+        raise ReceiptRefusedError("receipt_header")
+    try:
+        verified = _decode(token, key, RECEIPT_AUDIENCE, now)
+    except LinkRefusedError as error:
+        raise ReceiptRefusedError(error.reason.replace("link", "receipt")) from None
+    return Receipt(status=Status(str(verified["status"])), flow_id=str(verified["flow_id"]))
+
+
+def public_status(status: Status) -> Status:
+    """Return the status that the outside sees: a token waiting for the vault is as good as stored."""
+    return Status.CONNECTED if status is Status.UNSTORED else status
+
+
+_OPEN_PARAMETERS = frozenset(
+    {
+        "products",
+        "category",
+        "payroll_provider",
+        "sandbox",
+        "manual",
+        "return_url",
+        "nonce",
+        "customer_name",
+        "customer_email",
+        "connection_id",
+        "confirm",
+    }
+)
+
+
+def _decode(token: jws.Unverified, key: LinkKey, audience: str, now: datetime) -> Mapping[str, object]:
+    """Verify signature, required claims, audience and times against the given clock. Raises LinkRefusedError."""
+    try:
+        verified = jws.claims_of(token, key.key)
+    except jws.JwsError as error:
+        raise LinkRefusedError(f"link_{error}") from None
+    missing = [name for name in _REQUIRED if verified.get(name) is None]
+    if missing or verified["aud"] != audience:
+        raise LinkRefusedError("link_claims", claim=missing[0] if missing else "aud")
+    moments = [verified["iat"], verified["exp"], verified.get("nbf", 0)]
+    if not all(isinstance(moment, int) and not isinstance(moment, bool) for moment in moments):
+        raise LinkRefusedError("link_times")
+    seconds, skew = now.timestamp(), link_claims.CLOCK_SKEW_SECONDS
+    issued, expires, not_before = (int(str(moment)) for moment in moments)
+    if expires + skew <= seconds:
+        raise LinkRefusedError("link_expired")
+    if issued - skew > seconds or not_before - skew > seconds:
+        raise LinkRefusedError("link_from_the_future")
+    return verified

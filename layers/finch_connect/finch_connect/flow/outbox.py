@@ -1,0 +1,86 @@
+"""Tell each outcome to the bus, in each flow's order; a connection whose token is stored is free for the next claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+
+from finch_connect.domain.errors import ServiceUnavailableError
+from finch_connect.domain.flow import SETTLED, Flow, Status, Untold, epoch_ms
+from finch_connect.flow.ports import EVENTS_AT_ONCE, RelayPorts, SweeperPorts
+
+
+def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Untold]:
+    """Publish each settled flow's outcome and mark its row; return those the bus did not take.
+
+    A later outcome of a flow is not told before an earlier one: behind one that was refused it waits too. A mark that
+    fails is no failure: the sweeper then publishes the same event, with the same `event_id`, once more.
+    """
+    untold: list[Untold] = []
+    for batch in _batches(flows):
+        waiting = {one.flow.flow_id: one.reason for one in untold}
+        untold += [Untold(flow, waiting[flow.flow_id]) for flow in batch if flow.flow_id in waiting]
+        untold += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
+    return untold
+
+
+def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Untold]:
+    """Publish at most one outcome of each flow; their rows are written beside each other."""
+    _side_by_side([partial(_end_lease, flow, ports) for flow in batch], ports)
+    try:
+        untold = ports.bus.publish(batch)
+    except ServiceUnavailableError as error:
+        return [Untold(flow, str(error.fields.get("aws_code") or error.reason)) for flow in batch]
+    now, waiting = epoch_ms(ports.clock()), {one.flow.flow_id for one in untold}
+    told = [flow for flow in batch if flow.flow_id not in waiting]
+    _side_by_side([partial(_mark, flow, now, ports) for flow in told], ports)
+    return untold
+
+
+def _side_by_side(work: Sequence[Callable[[], None]], ports: RelayPorts | SweeperPorts) -> None:
+    for pending in [ports.beside(one) for one in work]:
+        pending.result()
+
+
+def _mark(flow: Flow, now: int, ports: RelayPorts | SweeperPorts) -> None:
+    with suppress(ServiceUnavailableError):
+        ports.flows.mark_published(flow, at=now)
+
+
+def _end_lease(flow: Flow, ports: RelayPorts | SweeperPorts) -> None:
+    """The token is in the vault, so the next claim of its connection may store. What fails here is swept later."""
+    if flow.status is not Status.CONNECTED or flow.connection_id is None or flow.claimed_at is None:
+        return
+    with suppress(ServiceUnavailableError):
+        ports.connections.end_lease(flow.connection_id, flow_id=flow.flow_id, claimed_at=flow.claimed_at, stored=True)
+
+
+def _batches(flows: Sequence[Flow]) -> Iterable[Sequence[Flow]]:
+    """Split into runs as long as the bus takes at once, in which no flow comes twice."""
+    batch: list[Flow] = []
+    for flow in flows:
+        if len(batch) == EVENTS_AT_ONCE or any(flow.flow_id == other.flow_id for other in batch):
+            yield batch
+            batch = []
+        batch.append(flow)
+    if batch:
+        yield batch
+
+
+def unpublished_outcomes(before: Flow | None, after: Flow | None) -> Iterable[Flow]:
+    """Return the outcomes one change of a row still has to tell: usually the new image's.
+
+    A restart replaces the row, so an outcome that was not yet told is taken from the old image. A removed row (TTL)
+    has nothing left to tell.
+    """
+    if after is None:
+        return
+    if before is not None and before.state_hash != after.state_hash and _tells(before):
+        yield before
+    if _tells(after):
+        yield after
+
+
+def _tells(flow: Flow) -> bool:
+    return flow.status in SETTLED and flow.published_at is None

@@ -1,0 +1,1 @@
+"""HTTP: API Gateway's events in, pages and redirects out. Imports flow, config, domain and observability."""

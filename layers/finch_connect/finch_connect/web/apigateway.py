@@ -1,0 +1,205 @@
+"""API Gateway's events in, its answers out (HTTP API, payload format 2.0). Everything that comes in is hostile."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit
+
+from finch_connect.config import Config
+from finch_connect.domain.secret import Secret
+from finch_connect.domain.states import is_cookie_name
+from finch_connect.web.stylesheet import STYLE_HASH
+
+MAX_QUERY_LENGTH = 8192
+MAX_BODY_LENGTH = 8192
+MAX_PARAMETERS = 32
+MOST_COOKIES = 32
+"""So many of our cookies a browser keeps: some 2,600 bytes, far below API Gateway's 10,240 for all headers."""
+
+_JSON_TYPES = ("application/json", "application/problem+json")
+
+
+class BadRequestError(ValueError):
+    """The request cannot be read: duplicated, oversized or undecodable parameters. Its text is our own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a handler reads of an event: parameters once each, cookies by name, and where it was sent to."""
+
+    route: str
+    method: str
+    query: Mapping[str, str]
+    form: Mapping[str, str]
+    cookies: Mapping[str, str]
+    headers: Mapping[str, str]
+    domain_name: str
+
+    @property
+    def wants_json(self) -> bool:
+        """Tell whether the caller prefers JSON to a page."""
+        accept = self.headers.get("accept", "").lower()
+        return any(accept.startswith(wanted) for wanted in _JSON_TYPES)
+
+    @property
+    def is_prefetch(self) -> bool:
+        """Tell whether a browser only looks ahead (Fetch standard: Sec-Purpose; older browsers: Purpose, X-Moz)."""
+        names = ("sec-purpose", "purpose", "x-moz", "x-purpose")
+        purposes = " ".join(self.headers.get(name, "").lower() for name in names)
+        return "prefetch" in purposes or "prerender" in purposes or "preview" in purposes
+
+    @property
+    def is_cross_site_post(self) -> bool:
+        """Tell whether the browser says that another site posted this (Fetch metadata)."""
+        return self.headers.get("sec-fetch-site", "same-origin").lower() != "same-origin"
+
+    def secret(self, name: str) -> Secret | None:
+        """Return a query parameter that must not be seen, or None."""
+        value = self.query.get(name)
+        return Secret(value) if value else None
+
+
+@dataclass(frozen=True, slots=True)
+class Cookie:
+    """A cookie to set, `max_age` in seconds; 0 deletes. Always __Host-: Secure, HttpOnly, Lax, Path=/ (RFC 6265bis)."""
+
+    name: str
+    value: Secret
+    max_age: int
+
+    def header(self) -> str:
+        """Return the Set-Cookie header's value."""
+        return f"{self.name}={self.value.reveal()}; Max-Age={self.max_age}; Path=/; Secure; HttpOnly; SameSite=Lax"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer before the headers that every answer carries."""
+
+    status: int
+    body: str = ""
+    content_type: str = "text/html; charset=utf-8"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    cookies: tuple[Cookie, ...] = ()
+
+    def with_cookie(self, cookie: Cookie) -> Response:
+        """Return the same answer that also sets a cookie."""
+        return dataclasses.replace(self, cookies=(*self.cookies, cookie))
+
+
+def read(event: Mapping[str, Any]) -> Request:
+    """Read an event of payload format 2.0.
+
+    Raises BadRequestError for a query or form that has a name twice (API Gateway would join the values with commas),
+    is too long, or is no UTF-8.
+    """
+    context = event["requestContext"]
+    return Request(
+        route=event["routeKey"],
+        method=context["http"]["method"],
+        query=_pairs(event.get("rawQueryString", ""), MAX_QUERY_LENGTH),
+        form=_pairs(_body(event), MAX_BODY_LENGTH),
+        cookies=_cookies(event.get("cookies") or ()),
+        headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
+        domain_name=context.get("domainName", ""),
+    )
+
+
+def base_url(request: Request, config: Config) -> str:
+    """Return the stack's public base URL: configured, or API Gateway's own word for it; never a header's."""
+    return config.public_url or f"https://{request.domain_name}"
+
+
+def is_elsewhere(request: Request, config: Config) -> bool:
+    """Tell whether the browser is on another host than the configured one: the cookie would be set on the wrong one."""
+    return config.public_url is not None and urlsplit(config.public_url).hostname != request.domain_name.lower()
+
+
+def moved(request: Request, config: Config) -> str:
+    """Return this request's address on the configured host."""
+    return f"{config.public_url}/connect?{urlencode(request.query)}"
+
+
+def pruned(response: Response, request: Request) -> Response:
+    """Return the answer that also deletes the oldest of our cookies where the browser brought too many of them.
+
+    A flow that nobody finishes leaves its cookie behind for a day. Browsers send the oldest first (RFC 6265
+    section 5.4), so the last MOST_COOKIES stay. An answer that sets no cookie is left as it is: refusals are all alike.
+    """
+    if not response.cookies:
+        return response
+    kept = {cookie.name for cookie in response.cookies}
+    ours = [name for name in request.cookies if is_cookie_name(name) and name not in kept]
+    stale = tuple(Cookie(name, Secret(""), max_age=0) for name in ours[:-MOST_COOKIES])
+    return dataclasses.replace(response, cookies=(*stale, *response.cookies))
+
+
+def answer(response: Response, config: Config) -> dict[str, Any]:
+    """Return the event's answer with the headers that every answer has."""
+    return {
+        "statusCode": response.status,
+        "headers": security_headers(config.finch_connect_url)
+        | dict(response.headers)
+        | {"Content-Type": response.content_type},
+        "cookies": [cookie.header() for cookie in response.cookies],
+        "body": response.body,
+    }
+
+
+def security_headers(finch_connect_url: str) -> dict[str, str]:
+    """Return the headers of every answer: nothing is stored, framed, sniffed or told to the next site.
+
+    `form-action` names Finch's origin: Chromium holds it against the redirect that answers the confirm form.
+    """
+    policy = (
+        f"default-src 'none'; style-src '{STYLE_HASH}'; form-action 'self' {finch_connect_url}; "
+        "frame-ancestors 'none'; base-uri 'none'"
+    )
+    return {
+        "Cache-Control": "no-store",
+        "Content-Security-Policy": policy,
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Referrer-Policy": "no-referrer",
+        "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def _pairs(text: str, longest: int) -> dict[str, str]:
+    if len(text) > longest:
+        raise BadRequestError("too_long")
+    try:
+        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
+    except ValueError:
+        raise BadRequestError("undecodable") from None
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise BadRequestError("duplicated")
+    return dict(pairs)
+
+
+def _body(event: Mapping[str, Any]) -> str:
+    body = event.get("body") or ""
+    if not event.get("isBase64Encoded"):
+        return str(body)
+    try:
+        return base64.b64decode(body, validate=True).decode()
+    except (binascii.Error, ValueError):
+        raise BadRequestError("undecodable") from None
+
+
+def _cookies(lines: tuple[str, ...] | list[str]) -> dict[str, str]:
+    """Return cookies by name. A name that comes twice is dropped: one of the two is not ours."""
+    found: dict[str, str] = {}
+    twice: set[str] = set()
+    for line in lines:
+        name, _, value = line.partition("=")
+        name = name.strip()
+        if name in found:
+            twice.add(name)
+        found[name] = value.strip()
+    return {name: value for name, value in found.items() if name not in twice}

@@ -1,0 +1,72 @@
+"""What both public functions share: an event in, an answer out, whatever happens between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any
+
+from finch_connect.config import Config
+from finch_connect.domain.errors import FinchConnectError, PrefetchError
+from finch_connect.flow.deadline import seconds_of
+from finch_connect.flow.ports import Deadline
+from finch_connect.observability import count, log_unexpected, logger
+from finch_connect.web import apigateway, pages
+
+type Serve = Callable[[apigateway.Request], apigateway.Response]
+type Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
+
+_UNREADABLE = frozenset({"link_key_missing", "secret_unreadable"})
+
+PREFETCH = pages.problem(PrefetchError("prefetch"))
+"""A browser that looks ahead gets this and changes nothing."""
+
+
+def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError]) -> Callable[[Serve], Handler]:
+    """Make a Lambda handler of a function from request to response; `deadline` begins with each request.
+
+    An unreadable request is `refused`. Errors become their page or `application/problem+json`; the answer's headers
+    are the same for all. Only a refusal's reason is logged, never the request.
+    """
+
+    def decorate(serve: Serve) -> Handler:
+        def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
+            as_json = False
+            deadline.begin(seconds_of(context, at_most=config.request_budget))
+            try:
+                logger.set_correlation_id(event["requestContext"]["requestId"])  # the access log has it too
+                request = apigateway.read(event)
+                as_json = request.wants_json
+                response = PREFETCH if request.is_prefetch else serve(request)
+                response = apigateway.pruned(response, request)
+            except apigateway.BadRequestError as error:
+                response = _problem(refused(str(error)), config, as_json)
+            except FinchConnectError as error:
+                response = _problem(error, config, as_json)
+            except Exception as error:  # noqa: BLE001  # whatever nobody foresaw: a page with all headers, and no text in the log
+                log_unexpected(error)
+                count("UnexpectedError")
+                response = pages.problem(FinchConnectError("unexpected"), as_json=as_json)
+            return apigateway.answer(response, config)
+
+        return handler
+
+    return decorate
+
+
+def count_for_a_person(error: FinchConnectError) -> None:
+    """Count what lets no connection be made until a person has put it right: our secrets, Finch's opinion of them."""
+    if error.reason in _UNREADABLE or error.fields.get("operation") == "GetSecretValue":
+        count("SecretUnreadable", reason=error.reason)
+    if error.fields.get("status") == HTTPStatus.UNAUTHORIZED:
+        count("CredentialsRefused")
+
+
+def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigateway.Response:
+    ours = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+    logger.warning("try_again" if ours else "refused", extra={"reason": error.reason, **error.fields})
+    count("TriedLater" if ours else "Refused", reason=error.reason)
+    count_for_a_person(error)
+    # Who may send open links is trying things out on a laptop: tell what is wrong. Anyone else gets one same page.
+    facts = [error.reason, *map(str, error.fields.values())]
+    return pages.problem(error, as_json=as_json, detail=": ".join(facts) if config.open_links else None)

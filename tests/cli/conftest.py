@@ -1,0 +1,109 @@
+"""A stack of its own, to which everything happens that an operator may have to look into; and what it logged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from local.engine import LocalStack, RunningStack
+from local.simulator import Simulator
+from tests.canary import CLIENT_SECRET
+from tests.cli.account import KEY
+from tests.cli.incidents import forget, happen
+from tests.cli.logs_insights_parser import fields_of
+from tests.conftest import deployed
+
+FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
+
+_METRIC = "_aws.CloudWatchMetrics.0.Metrics.0"
+
+type Dimensions = frozenset[tuple[str, str]]
+"""The dimensions of a metric: names and values."""
+
+
+@dataclass(frozen=True)
+class Logged:
+    """The lines of each log group, as the fields that Logs Insights finds in them."""
+
+    lines: Mapping[str, list[Mapping[str, Any]]]
+
+    def fields(self, groups: Iterable[str]) -> set[str]:
+        """Return the fields that there are in any of these log groups."""
+        return {name for group in groups for line in self.lines[group] for name in line}
+
+    def values(self, groups: Iterable[str], name: str) -> set[str]:
+        """Return what a field has been."""
+        return {str(line[name]) for group in groups for line in self.lines[group] if name in line}
+
+    def emitted(self) -> Iterable[Mapping[str, Any]]:
+        """Return the lines in CloudWatch's embedded metric format; each of ours has one metric."""
+        return [line for lines in self.lines.values() for line in lines if f"{_METRIC}.Name" in line]
+
+    def metrics(self) -> Mapping[str, set[Dimensions]]:
+        """Return each metric that was emitted, with its sets of dimensions."""
+        found: dict[str, set[Dimensions]] = {}
+        for line in self.emitted():
+            found.setdefault(str(line[f"{_METRIC}.Name"]), set()).update(_dimensions(line))
+        return found
+
+
+def _dimensions(line: Mapping[str, Any]) -> Iterable[Dimensions]:
+    """Return the sets of dimensions in one line of CloudWatch's embedded metric format."""
+    path, sets = "_aws.CloudWatchMetrics.0.Dimensions.", dict[str, list[str]]()
+    for field, name in line.items():
+        if field.startswith(path):
+            sets.setdefault(field.removeprefix(path).partition(".")[0], []).append(str(name))
+    return [frozenset((name, str(line[name])) for name in names) for names in sets.values()]
+
+
+OPERATED_STAGE = "operated"
+
+
+@pytest.fixture(scope="session")
+def operated_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
+    """A deployment of its own: what is broken in it is broken for nobody else."""
+    return deployed(local_stack, finch_server, OPERATED_STAGE, "static")
+
+
+@pytest.fixture(scope="session")
+def logged(operated_stack: RunningStack, session_stack: RunningStack, finch_server: Simulator) -> Logged:
+    """Let everything happen once, and return what was logged."""
+    forget(finch_server)
+    finch_server.client_secret = CLIENT_SECRET
+    happen(operated_stack, session_stack, finch_server)
+    lines: dict[str, list[Mapping[str, Any]]] = {f"{function}Logs": [] for function in FUNCTIONS}
+    for function in FUNCTIONS:
+        for stack in (operated_stack, session_stack):
+            found = map(fields_of, stack.logs(f"{function}Function"))
+            lines[f"{function}Logs"] += [fields for fields in found if fields]
+    return Logged(lines)
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An AWS account in memory, with a deployed stack as far as the tool asks."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        secret = json.dumps({"kid": "1", "key": KEY})
+        arn = boto3.client("secretsmanager").create_secret(Name="finch/dev/config/link-key", SecretString=secret)["ARN"]
+        client = boto3.client("secretsmanager")
+        other = client.create_secret(Name="finch/dev/config/c", SecretString="{}")["ARN"]
+        outputs = {
+            "ConnectUrl": "https://connect.example.com/connect",
+            "LinkKeySecretArn": arn,
+            "ClientCredentialsSecretArn": other,
+        }
+        template = {
+            "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
+            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
+        }
+        boto3.client("cloudformation").create_stack(StackName="finch-connect", TemplateBody=json.dumps(template))
+        yield

@@ -1,0 +1,100 @@
+"""`make init-durations`: what an operator reads about real cold starts; Logs Insights answers as AWS documents it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.stub import ANY, Stubber
+
+from cli.cloudformation import DeployedError
+from cli.cold_starts import FUNCTIONS, QUERY, cold_starts, main, summary
+from tests.template import load_template
+
+type Answers = Callable[..., Any]
+
+
+def row(began: float, duration: float, used: float = 52e6) -> list[dict[str, str]]:
+    """A cold start as Logs Insights tells it: texts, and a pointer that is no number."""
+    numbers = {"began": began, "@duration": duration, "@maxMemoryUsed": used, "@memorySize": 1024e6}
+    return [
+        *({"field": name, "value": str(number)} for name, number in numbers.items()),
+        {"field": "@ptr", "value": "CmMKIgoe"},
+    ]
+
+
+@pytest.fixture
+def logs() -> Any:
+    """A client of CloudWatch Logs."""
+    return boto3.client("logs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+
+
+@pytest.fixture
+def answers(logs: Any) -> Iterator[Answers]:
+    """Let Logs Insights answer one query: first that it is running, then with these rows."""
+    with Stubber(logs) as stubber:
+
+        def answer(*rows: list[dict[str, str]], status: str = "Complete") -> None:
+            asked = {"logGroupName": "group", "startTime": ANY, "endTime": ANY, "queryString": QUERY}
+            stubber.add_response("start_query", {"queryId": "query"}, asked)
+            for said, found in (("Scheduled", []), ("Running", []), (status, list(rows))):
+                stubber.add_response("get_query_results", {"status": said, "results": found}, {"queryId": "query"})
+
+        yield answer
+        stubber.assert_no_pending_responses()
+
+
+def test_cold_starts_are_read_once_the_query_is_through(logs: Any, answers: Answers) -> None:
+    """Numbers come as texts; what is none is left out."""
+    answers(row(180.5, 20), row(200, 40))
+    found = cold_starts(logs, "group", 24, sleep=lambda _: None)
+    assert found[0] == {"began": 180.5, "@duration": 20.0, "@maxMemoryUsed": 52e6, "@memorySize": 1024e6}
+    assert len(found) == 2
+
+
+def test_a_query_that_fails_is_said(logs: Any, answers: Answers) -> None:
+    """Not "no cold start": nobody knows."""
+    answers(status="Failed")
+    with pytest.raises(DeployedError, match="Failed"):
+        cold_starts(logs, "group", 24, sleep=lambda _: None)
+
+
+def test_the_query_reads_inits_and_restores() -> None:
+    """The fields and the words of the REPORT line are AWS's (Monitoring for Lambda SnapStart)."""
+    assert '@type = "REPORT"' in QUERY
+    assert "ispresent(@initDuration)" in QUERY
+    assert r"/Restore Duration: (?<restoreDuration>[0-9.]+) ms/" in QUERY
+
+
+def test_a_summary_has_the_median_the_slow_end_and_the_memory() -> None:
+    """Time to first response is init, or restore, and the first invocation."""
+    line = summary("Connect", [{"began": 100.0 + n, "@duration": 20.0, "@maxMemoryUsed": 5e7, "@memorySize": 1.024e9}
+                               for n in range(21)])  # fmt: skip
+    assert " ".join(line.split()) == (
+        "Connect 21 cold starts init or restore p50 110.0 ms to first response p50 130.0 ms, p95 139.0 ms "
+        "memory 50 of 1024 MB"
+    )
+    assert summary("Relay", []).endswith("no cold start in this time")
+
+
+def test_every_function_with_logs_is_asked() -> None:
+    """The template's functions and their log groups, by name."""
+    resources = load_template()["Resources"]
+    functions = {name for name, body in resources.items() if body["Type"] == "AWS::Serverless::Function"}
+    assert functions == {f"{name}Function" for name in FUNCTIONS}
+    assert {f"{name}Logs" for name in FUNCTIONS} <= resources.keys()
+
+
+def test_without_credentials_it_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, no traceback."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    assert main(["--region", "eu-central-1"]) == 1
+    assert "aws sso login" in capsys.readouterr().err

@@ -1,0 +1,228 @@
+"""`make republish`: which outcomes are told again and which not, over an account in memory and on the real stack."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from cli.republish import Outbox, main
+from finch_connect.adapters.items import flow_of, item_of
+from finch_connect.domain.flow import ConnectMode, Flow, Status, epoch_ms
+from local.engine import RunningStack
+from tests.conftest import Customer, Inbox
+from tests.template import make_flow_table
+
+NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
+STARTED = Flow(
+    flow_id="S" * 22,
+    status=Status.STARTED,
+    state_hash="5" * 64,
+    mode=ConnectMode.STATIC,
+    customer_id="globex",
+    redirect_uri="https://connect.example.com/callback",
+    started_at=epoch_ms(NOON) - 60_000,
+    deadline=epoch_ms(NOON) + 600_000,
+    expires=epoch_ms(NOON) // 1000 + 86_400,
+    products=("company",),
+)
+
+
+@dataclasses.dataclass
+class Account:
+    """The stack's table."""
+
+    dynamodb: Any
+
+    def put(self, letter: str, minutes: float, status: Status = Status.DENIED) -> Flow:
+        """Put a flow that got its outcome that many minutes after noon and was told."""
+        flow = dataclasses.replace(STARTED, flow_id=letter * 22).settled(status, at=NOON + timedelta(minutes=minutes))
+        told = dataclasses.replace(flow, due_at=None, published_at=(flow.settled_at or 0) + 1000)
+        self.dynamodb.put_item(TableName="flows", Item=item_of(told))
+        return told
+
+    def untold(self) -> set[str]:
+        """Return the first letters of the flows that are to be told: due now, and not marked as published."""
+        items = self.dynamodb.scan(TableName="flows")["Items"]
+        due = [item for item in items if "due" in item]
+        assert all("published_at" not in item and int(item["due_at"]["N"]) <= time.time() * 1000 for item in due)
+        return {item["id"]["S"][len("flow#")] for item in due}
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """A deployed stack as far as the tool asks."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        made = Account(boto3.client("dynamodb"))
+        make_flow_table(made.dynamodb)
+        template = {
+            "Resources": {"Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "b"}}},
+            "Outputs": {"TableName": {"Value": "flows"}},
+        }
+        boto3.client("cloudformation").create_stack(StackName="finch-connect", TemplateBody=json.dumps(template))
+        yield made
+
+
+def test_one_flow_is_marked_to_be_told_again(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """It, and no other; what it has to tell stays the same; again is the same."""
+    told = account.put("A", 0)
+    account.put("B", 0)
+    for _ in range(2):
+        assert main(["--flow", told.flow_id]) == 0
+        written = capsys.readouterr().out
+        assert told.event_id in written
+        assert "1 to be told again" in written
+        assert account.untold() == {"A"}
+    item = account.dynamodb.get_item(TableName="flows", Key={"id": {"S": f"flow#{told.flow_id}"}})["Item"]
+    row = flow_of(item)
+    assert dataclasses.replace(row, due_at=None, published_at=told.published_at) == told
+
+
+def test_a_span_has_its_beginning_and_not_its_end(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """So that two spans next to each other tell nothing twice; the oldest comes first."""
+    for letter, minutes in [("A", -0.01), ("C", 30), ("B", 0), ("D", 59.99), ("E", 60)]:
+        account.put(letter, minutes)
+    assert main(["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T14:00+01:00"]) == 0
+    assert account.untold() == {"B", "C", "D"}
+    written = capsys.readouterr()
+    assert [line[0] for line in written.out.splitlines()] == ["B", "C", "D", "3"]
+    assert "3 of them settled in this time" in written.err
+
+
+def test_only_outcomes_are_told(account: Account) -> None:
+    """Not a token that waits in the fallback, nor who owns a connection."""
+    account.put("A", 1, Status.UNSTORED)
+    account.put("B", 1, Status.CONNECTED)
+    owner = {"id": {"S": "connection#c"}, "settled_at": {"N": str(epoch_ms(NOON) + 1)}, "status": {"S": "connected"}}
+    account.dynamodb.put_item(TableName="flows", Item=owner)
+    assert main(["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T13:00Z"]) == 0
+    assert account.untold() == {"B"}
+
+
+def test_the_whole_table_is_read_page_by_page(account: Account) -> None:
+    """And it is said how far it is."""
+    for letter in "ABCDEFG":
+        account.put(letter, 5)
+    said: list[str] = []
+    found = Outbox(account.dynamodb, "flows", page_rows=2).settled(NOON, NOON + timedelta(hours=1), said.append)
+    assert {flow.flow_id[0] for flow in found} == set("ABCDEFG")
+    assert len(said) >= 4
+    assert said[-1] == "7 rows read, 7 of them settled in this time"
+
+
+def test_a_row_that_cannot_be_read_does_not_hold_up_the_others(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named."""
+    poison = {"id": {"S": "flow#poison"}, "settled_at": {"N": str(epoch_ms(NOON))}, "status": {"S": "denied"}}
+    account.dynamodb.put_item(TableName="flows", Item=poison)
+    account.put("A", 5)
+    assert main(["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T13:00Z"]) == 0
+    assert "flow#poison cannot be read" in capsys.readouterr().err
+    assert account.dynamodb.get_item(TableName="flows", Key={"id": {"S": f"flow#{'A' * 22}"}})["Item"]["due"]
+
+
+def test_more_than_a_person_looks_through_is_asked_for_by_number(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Consumers would hear each of them again."""
+    for letter in "ABC":
+        account.put(letter, 5)
+    span = ["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T13:00Z"]
+    assert main([*span, "--at-most", "2"]) == 1
+    assert "add AT_MOST=3" in capsys.readouterr().err
+    assert account.untold() == set()
+    assert main([*span, "--at-most", "3"]) == 0
+
+
+def test_a_flow_that_moved_on_is_left_alone(account: Account) -> None:
+    """Its link was opened anew between reading and marking."""
+    flow = account.put("A", 0)
+    outbox = Outbox(account.dynamodb, "flows")
+    account.dynamodb.put_item(TableName="flows", Item=item_of(dataclasses.replace(STARTED, flow_id=flow.flow_id)))
+    assert outbox.tell_again(flow) is False
+    account.put("A", 1)
+    assert outbox.tell_again(flow) is False
+    assert account.untold() == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--flow", "nobody"], "There is no flow nobody"),
+        (["--flow", "S" * 22], "is started: it has no outcome yet"),
+        (["--flow", "nobody", "--stack", "nowhere"], "There is no stack nowhere"),
+        (["--since", "2027-01-15T12:00"], "no time zone. Write 2027-01-15T12:00Z"),
+        (["--since", "yesterday"], "yesterday is no time"),
+        (["--since", "2027-01-15T12:00Z", "--until", "soon"], "soon is no time"),
+        (["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T12:00Z"], "ends before it begins"),
+        (["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T12:30+01:00"], "ends before it begins"),
+    ],
+)
+def test_what_cannot_be_is_said(
+    account: Account, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    """One line, without a traceback; nothing is changed."""
+    account.dynamodb.put_item(TableName="flows", Item=item_of(STARTED))
+    account.put("A", 0)
+    assert main(arguments) == 1
+    assert says in capsys.readouterr().err
+    assert account.untold() == set()
+
+
+@pytest.fixture
+def command(emulated_aws: None, stack: RunningStack) -> Callable[..., int]:
+    """The command on the deployed stack, with the emulator as its AWS."""
+    return lambda *arguments: main([*arguments, "--stack", stack.deployed.name])
+
+
+def told(customer: Customer) -> int:
+    """Wait until the customer's outcome is marked as told; return when it was settled (epoch ms)."""
+    patience = time.monotonic() + 60
+    while (row := customer.row()) is None or row.published_at is None:
+        assert time.monotonic() < patience, row
+        time.sleep(0.1)
+    assert row.settled_at is not None
+    return row.settled_at
+
+
+def iso(milliseconds: int) -> str:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
+
+
+def test_the_deployed_stack_tells_one_flow_and_then_a_span_again(
+    a_customer: Callable[..., Customer], inbox: Inbox, command: Callable[..., int]
+) -> None:
+    """Each event comes again with its `event_id`, through the relay; flows outside the span are left alone."""
+    before, *within, after = [a_customer() for _ in range(5)]
+    settled: dict[str, int] = {}
+    for customer in (before, *within, after):
+        if customer is within[0]:
+            customer.come_back(customer.denied())
+        else:
+            customer.connect()
+        settled[customer.customer_id] = told(customer)
+        inbox.wait_for(customer, 1)
+        time.sleep(0.01)
+
+    assert command("--flow", before.flow_id) == 0
+    assert len({event["detail"]["event_id"] for event in inbox.wait_for(before, 2)}) == 1
+
+    since, until = settled[within[0].customer_id], settled[after.customer_id]
+    assert command("--since", iso(since), "--until", iso(until)) == 0
+    for customer in within:
+        first, second = inbox.wait_for(customer, 2)
+        assert first["detail"] == second["detail"]
+        assert told(customer) == settled[customer.customer_id]
+    assert len(inbox.of(before)) == 2
+    assert len(inbox.of(after)) == 1

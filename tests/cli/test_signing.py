@@ -1,0 +1,130 @@
+"""Links are signed as the stack takes them, and receipts are not believed blindly."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import jwt
+import pytest
+
+from cli.signing import ReceiptError, sign_link, verify_receipt
+from tests.cli.account import ISSUER, KEY, taken
+
+
+def test_a_signed_link_is_taken_with_all_its_claims() -> None:
+    """The stack and the team's side agree on every name."""
+    request = taken(
+        sign_link(
+            connect_url="https://connect.example.com/connect",
+            kid="1",
+            key=KEY,
+            customer_id="acme",
+            customer_name="Acme Inc",
+            return_url="https://app.example.com/hr",
+            products=["directory"],
+            sandbox="finch",
+            nonce="n-1",
+            metadata={"plan": "gold"},
+        )
+    )
+    assert (request.customer_id, request.customer_name, request.products) == ("acme", "Acme Inc", ("directory",))
+    assert (request.sandbox, request.nonce, request.metadata) == ("finch", "n-1", {"plan": "gold"})
+    assert not request.confirm
+
+
+@pytest.mark.parametrize("customer", ["", "x" * 256, "a\nb"])
+def test_a_link_that_no_stack_would_take_is_not_signed(customer: str) -> None:
+    """The team's developer sees it, not the customer."""
+    with pytest.raises(ValueError, match="1 to 255"):
+        sign_link(connect_url="https://c", kid="1", key=KEY, customer_id=customer)
+
+
+@pytest.mark.parametrize(
+    ("claims", "says"),
+    [
+        ({"lifetime_seconds": 0}, "more than no time"),
+        ({"kid": ""}, "a kid and a key"),
+        ({"key": ""}, "a kid and a key"),
+        ({"link_id": ""}, "link_id has 1 to 255"),
+        ({"nonce": "x" * 256}, "nonce has 1 to 255"),
+        ({"customer_name": "a\tb"}, "customer_name has 1 to 255"),
+        ({"return_url": "http://app.example.com/hr"}, "begins with https://"),
+        ({"return_url": "http://localhost.example.com/hr"}, "begins with https://"),
+        ({"products": []}, "names each product once"),
+        ({"products": ["company", "company"]}, "names each product once"),
+        ({"products": "company"}, "names each product once"),
+        ({"category": "crm"}, "hris or ats"),
+        ({"sandbox": "yes"}, "true, false, finch, provider"),
+        ({"payroll_provider": "gus to"}, "such as gusto"),
+        ({"connection_id": "c/1"}, "Finch's id of a connection"),
+        ({"customer_email": "ada"}, "an address"),
+        ({"metadata": {"a": "x" * 2048}}, "at most 2048 bytes"),
+    ],
+)
+def test_a_claim_that_no_stack_would_take_is_not_signed(claims: dict[str, Any], says: str) -> None:
+    """Each with its rule in words."""
+    given = {"connect_url": "https://c", "kid": "1", "key": KEY, "customer_id": "acme", **claims}
+    with pytest.raises(ValueError, match=says):
+        sign_link(**given)
+
+
+@pytest.mark.parametrize("sandbox", [True, "true", "finch", "provider"])
+@pytest.mark.parametrize("return_url", ["https://app.example.com/hr?tab=2", "https://app.example.com/hr"])
+def test_what_is_signed_is_what_the_stack_takes(sandbox: bool | str, return_url: str) -> None:
+    """The team's side refuses nothing that would work."""
+    link = sign_link(
+        connect_url="https://connect.example.com/connect",
+        kid="1",
+        key=KEY,
+        customer_id="acme",
+        return_url=return_url,
+        sandbox=sandbox,
+        manual=True,
+        confirm=True,
+        category="hris",
+        payroll_provider="gusto",
+        connection_id="0b1ee99d-3cbe-4f1c-8f39-1b8e7d1a3c11",
+        customer_email="ada@acme.example",
+        link_id="link-1",
+    )
+    request = taken(link)
+    assert (request.return_url, request.link_id, request.confirm) == (return_url, "link-1", True)
+
+
+def receipt(*, typ: str = "finch-receipt+jwt", key: str = KEY, **changed: Any) -> str:
+    now = int(time.time())
+    claims = {"iss": ISSUER, "aud": "finch-receipt", "sub": "acme", "jti": "e-1", "iat": now, "exp": now + 300}
+    return jwt.encode({**claims, "nonce": "n-1", "status": "connected", **changed}, key, headers={"typ": typ})
+
+
+def test_a_receipt_is_believed() -> None:
+    """When it is of this stack, fresh, and about who is logged in."""
+    claims = verify_receipt(receipt(), key=KEY, issuer=ISSUER, customer_id="acme", nonce="n-1")
+    assert claims["status"] == "connected"
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        receipt(key="z" * 64),
+        receipt(typ="JWT"),
+        receipt(aud="finch-connect"),
+        receipt(iss="https://other.example.com"),
+        receipt(sub="globex"),
+        receipt(nonce="n-2"),
+        receipt(exp=1),
+        "",
+        "a.b.c",
+    ],
+)
+def test_any_other_receipt_is_not(forged: str) -> None:
+    """Above all not one about another customer: it came through a browser."""
+    with pytest.raises(ReceiptError):
+        verify_receipt(forged, key=KEY, issuer=ISSUER, customer_id="acme", nonce="n-1")
+
+
+def test_a_receipt_that_is_too_old_says_so() -> None:
+    """Somebody kept the page for an hour: that is no forgery."""
+    with pytest.raises(ReceiptError, match="too old"):
+        verify_receipt(receipt(exp=1), key=KEY, issuer=ISSUER, customer_id="acme")

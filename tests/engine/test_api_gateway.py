@@ -1,0 +1,181 @@
+"""SAM CLI's API server behind our front gives a function what API Gateway gives it. These are SAM's internals: when a
+new version moves them, this fails loudly."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+from samcli.lib.utils.stream_writer import StreamWriter
+
+from local.browser import Browser
+from local.engine.api_gateway import DeployedFunctions, Front
+from local.engine.deploy import REFUSED_BY_EMULATOR, build, for_emulator
+from local.engine.stack import LocalStack
+from local.engine.supervised import EngineError
+from tests.template import load_template
+
+ANSWER = {
+    "statusCode": 303,
+    "headers": {"Location": "https://app.example.com/", "X-Test": "1"},
+    "cookies": ["a=1; Path=/", "b=2; Path=/; Secure"],
+    "body": "",
+}
+
+
+class Lambda:
+    """Stands for the emulator's Lambda: keeps the event and answers as told."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, dict[str, Any]]] = []
+        self.fails = False
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        self.events.append((call["FunctionName"], json.loads(call["Payload"])))
+        answer = {"Payload": io.BytesIO(json.dumps(ANSWER).encode())}
+        return {**answer, "FunctionError": "Unhandled"} if self.fails else answer
+
+
+class SlowLambda(Lambda):
+    """Takes its time, and knows how many calls it had at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.running: list[int] = []
+        self.most = 0
+
+    def invoke(self, **call: Any) -> dict[str, Any]:
+        self.running.append(1)
+        self.most = max(self.most, len(self.running))
+        time.sleep(0.05)
+        self.running.pop()
+        return super().invoke(**call)
+
+
+@pytest.fixture(scope="module")
+def functions() -> Lambda:
+    """What the front invokes."""
+    return Lambda()
+
+
+@pytest.fixture(scope="module")
+def front(functions: Lambda) -> Iterator[Front]:
+    """A front that serves the built template's routes."""
+    with Front(0) as running:
+        names = {f"{name}Aliaslive": f"physical-{name}" for name in ("ConnectFunction", "CallbackFunction")}
+        running.serve_api(build(), DeployedFunctions(functions, names))
+        yield running
+
+
+@pytest.fixture
+def event(front: Front, functions: Lambda) -> Any:
+    """Send a request and return the event that the function got."""
+    functions.events.clear()
+    functions.fails = False
+
+    def send(method: str, path: str, **options: Any) -> dict[str, Any]:
+        requests.request(method, front.url + path, allow_redirects=False, timeout=10, **options)
+        ((_, got),) = functions.events
+        return got
+
+    return send
+
+
+@pytest.mark.parametrize(("at_once", "most"), [(2, 2), (None, 8)])
+def test_no_more_functions_run_at_once_than_is_said(at_once: int | None, most: int) -> None:
+    """Who comes then waits for a turn; without a limit nobody does."""
+    slow = SlowLambda()
+    deployed = DeployedFunctions(slow, {"FAliaslive": "physical-f"}, at_once)
+    with ThreadPoolExecutor(8) as callers:
+        list(callers.map(lambda _: deployed.invoke("F", "{}", stdout=StreamWriter(io.StringIO())), range(8)))
+    assert (len(slow.events), slow.most) == (8, most)
+
+
+def test_the_front_serves_the_templates_routes(front: Front, functions: Lambda) -> None:
+    """And each goes to its function."""
+    functions.events.clear()
+    for method, path in [("GET", "/connect"), ("POST", "/connect"), ("GET", "/callback"), ("GET", "/callback/result")]:
+        requests.request(method, front.url + path, allow_redirects=False, timeout=10)
+    assert [name for name, _ in functions.events] == ["physical-ConnectFunction"] * 2 + [
+        "physical-CallbackFunction"
+    ] * 2
+
+
+def test_the_payload_is_format_2(event: Any) -> None:
+    """Version, route, raw query, domain name."""
+    got = event("GET", "/callback?code=a%20b&state=x%2By")
+    assert (got["version"], got["routeKey"], got["rawPath"]) == ("2.0", "GET /callback", "/callback")
+    assert got["rawQueryString"] == "code=a%20b&state=x%2By"
+    assert got["requestContext"]["domainName"] == "localhost"
+    assert got["requestContext"]["http"]["method"] == "GET"
+
+
+def test_duplicates_are_seen_in_the_raw_query(event: Any) -> None:
+    """Joined with commas elsewhere, as API Gateway does."""
+    got = event("GET", "/callback?state=a&state=b")
+    assert got["rawQueryString"] == "state=a&state=b"
+    assert got["queryStringParameters"]["state"] == "a,b"
+
+
+def test_cookies_come_as_an_array(event: Any) -> None:
+    """One entry each."""
+    assert event("GET", "/callback", headers={"Cookie": "a=1; b=2"})["cookies"] == ["a=1", "b=2"]
+
+
+def test_a_form_comes_as_its_body(event: Any) -> None:
+    """In base64 or plain, as the event says."""
+    got = event("POST", "/connect", data={"link": "a b", "form_nonce": "x"})
+    body = base64.b64decode(got["body"]).decode() if got["isBase64Encoded"] else got["body"]
+    assert body == "link=a+b&form_nonce=x"
+
+
+def test_the_answer_keeps_its_cookies_apart(front: Front, functions: Lambda) -> None:
+    """Several Set-Cookie headers, and a redirect that is not rewritten."""
+    functions.fails = False
+    page = Browser().get(f"{front.url}/connect")
+    assert (page.status, page.location, page.headers["X-Test"]) == (303, "https://app.example.com/", "1")
+    assert page.set_cookies == ("a=1; Path=/", "b=2; Path=/; Secure")
+
+
+def test_a_function_that_failed_is_a_500(front: Front, functions: Lambda) -> None:
+    """With API Gateway's words and not the function's."""
+    functions.fails = True
+    answer = requests.get(f"{front.url}/connect", timeout=10)
+    assert (answer.status_code, answer.json()) == (500, {"message": "Internal Server Error"})
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("HEAD", "/connect"), ("OPTIONS", "/connect"), ("POST", "/callback"), ("HEAD", "/callback"), ("GET", "/other")],
+)
+def test_what_is_no_route_invokes_nothing(front: Front, functions: Lambda, method: str, path: str) -> None:
+    """API Gateway answers 404 where Flask would add HEAD and OPTIONS by itself."""
+    functions.events.clear()
+    assert requests.request(method, front.url + path, timeout=10).status_code == 404
+    assert functions.events == []
+
+
+def test_only_this_machine_is_listened_to(front: Front) -> None:
+    """127.0.0.1 and nothing else."""
+    assert front.address[0] == "127.0.0.1"
+
+
+def test_a_taken_port_is_said(front: Front, local_stack: LocalStack) -> None:
+    """With what to do about it."""
+    with pytest.raises(EngineError, match=f"Port {front.port} is taken.*PORT={front.port + 1}"):
+        local_stack.deploy(client_secret="x", parameters=lambda _: {}, port=front.port)
+
+
+def test_only_what_the_emulator_refuses_is_left_out() -> None:
+    """The template that is deployed here is the one for AWS but for those resources."""
+    whole = load_template(build())["Resources"]
+    deployed = load_template(for_emulator(build()))["Resources"]
+    assert {whole[name]["Type"] for name in whole.keys() - deployed.keys()} == set(REFUSED_BY_EMULATOR)
+    assert deployed.keys() <= whole.keys()

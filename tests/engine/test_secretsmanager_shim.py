@@ -1,0 +1,53 @@
+"""What stands before the emulator where its own answers are wrong: AWS's words for a secret's versions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+
+from local.engine.emulator import REGION, emulator
+from local.engine.secretsmanager_shim import Corrected
+
+FIRST, SECOND = "1" * 64, "2" * 64
+
+
+@pytest.fixture
+def secrets() -> Iterator[Any]:
+    """A client of Secrets Manager on the corrected emulator."""
+    with emulator(auth=False) as upstream, Corrected(upstream) as corrected:
+        yield boto3.client(
+            "secretsmanager",
+            endpoint_url=corrected.url,
+            region_name=REGION,
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+        )
+
+
+def test_a_secret_that_is_there_may_be_restored(secrets: Any) -> None:
+    """Whether it was deleted or not; one that never was is none."""
+    arn = secrets.create_secret(Name="one", SecretString="a", ClientRequestToken=FIRST)["ARN"]
+    assert secrets.restore_secret(SecretId="one")["ARN"] == arn
+    secrets.delete_secret(SecretId="one", RecoveryWindowInDays=7)
+    assert secrets.restore_secret(SecretId="one")["ARN"] == arn
+    assert secrets.get_secret_value(SecretId="one")["SecretString"] == "a"
+    with pytest.raises(secrets.exceptions.ResourceNotFoundException):
+        secrets.restore_secret(SecretId="none")
+
+
+def test_a_version_is_named_by_its_token_and_put_once(secrets: Any) -> None:
+    """As AWS documents it: the first one too, and the same one again moves no label back."""
+    made = secrets.create_secret(Name="one", SecretString="a", ClientRequestToken=FIRST)
+    assert made["VersionId"] == FIRST
+    with pytest.raises(secrets.exceptions.ResourceExistsException):
+        secrets.create_secret(Name="one", SecretString="a", ClientRequestToken=FIRST)
+    assert secrets.put_secret_value(SecretId="one", SecretString="b", ClientRequestToken=SECOND)["VersionId"] == SECOND
+    assert secrets.put_secret_value(SecretId="one", SecretString="a", ClientRequestToken=FIRST)["VersionId"] == FIRST
+    assert secrets.get_secret_value(SecretId="one")["SecretString"] == "b"
+    with pytest.raises(secrets.exceptions.ResourceExistsException):
+        secrets.put_secret_value(SecretId="one", SecretString="c", ClientRequestToken=FIRST)
+    with pytest.raises(secrets.exceptions.ResourceNotFoundException):
+        secrets.put_secret_value(SecretId="none", SecretString="c", ClientRequestToken=FIRST)
