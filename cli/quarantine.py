@@ -82,7 +82,7 @@ class Quarantine:
         if grant.connection_id is None or flow.claimed_at is None:
             raise UndecidedError(f"{flow_id}: Finch named no connection, so there is nothing to release. Discard it.")
         secret_name = f"finch/{self.stage}/connections/{grant.connection_id}"
-        owned = self._own(token_storage.claim_on(flow, grant.connection_id, grant, secret_name), transfer_from)
+        owned = self._own(token_storage.connection_for(flow, grant.connection_id, grant, secret_name), transfer_from)
         again = owned.before is not None and owned.before.stored_claim is not None
         vault = SecretsManagerVault(self.secrets, self.stage, self.kms_key_id)
         stored = vault.put(secret_name, text, version=flow.state_hash, exists=owned.before is not None)

@@ -22,8 +22,8 @@ def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
     counts = {
         "abandoned": done.number(Status.ABANDONED),
         "orphaned": done.number(Status.ORPHANED),
-        "placed": done.placed,
-        "finished": done.finished,
+        "stored": done.stored,
+        "recovered": done.recovered,
         "published": done.published,
         "stuck": len(done.stuck),
     }

@@ -233,7 +233,7 @@ def test_sweeper(invoke: Callable[[str, str], Any], account: Account) -> None:
     """Counts what it moved on: here nothing, as the one flow has time."""
     account.put_started_flow()
     swept = invoke("sweeper", "sweeper")
-    assert swept == {"abandoned": 0, "orphaned": 0, "placed": 0, "finished": 0, "published": 0, "stuck": 0}
+    assert swept == {"abandoned": 0, "orphaned": 0, "stored": 0, "recovered": 0, "published": 0, "stuck": 0}
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("connect", "callback"))])

@@ -109,7 +109,7 @@ class World:
         """Bring a callback."""
         return callback(came, self.callback_ports, self.config)
 
-    def finished(self, redirect: Redirect, **came: str | None) -> Flow:
+    def finish(self, redirect: Redirect, **came: str | None) -> Flow:
         """Bring the browser's callback and return the flow it answers with."""
         return self.callback(self.came(redirect, **came)).flow
 

@@ -19,7 +19,7 @@ COUNTED = frozenset(
         *("TokenLost", "CredentialsRefused", "SecretUnreadable"),
         # Relay and sweeper.
         *("Published", "PutAside"),
-        *("Swept", "SweptAbandoned", "SweptOrphaned", "SweptPlaced", "SweptFinished", "SweptPublished", "SweptStuck"),
+        *("Swept", "SweptAbandoned", "SweptOrphaned", "SweptStored", "SweptRecovered", "SweptPublished", "SweptStuck"),
     }
 )
 MEASURED = frozenset({"PublishLag"})

@@ -30,7 +30,7 @@ def refused(world: World, came: Callback) -> str:
 
 def test_a_connection_is_made(world: World) -> None:
     """The main job: the token is in the vault and the row says everything the event needs."""
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert flow.status is Status.CONNECTED
     assert world.finch.exchanges == [("code-1", REDIRECT_URI, "client-secret-1")]
     (text,) = world.vault.secrets[SECRET_NAME].values()
@@ -47,8 +47,8 @@ def test_a_connection_is_made(world: World) -> None:
 def test_a_state_can_be_used_only_once(world: World) -> None:
     """The same callback again answers the same and does nothing."""
     redirect = world.started()
-    first = world.finished(redirect)
-    again = world.finished(redirect)
+    first = world.finish(redirect)
+    again = world.finish(redirect)
     assert again.status is first.status
     assert again.event_id == first.event_id
     assert len(world.finch.exchanges) == 1
@@ -60,7 +60,7 @@ def test_without_the_cookie_a_state_is_worth_nothing(world: World) -> None:
     redirect = world.started()
     came = world.came(redirect)
     assert refused(world, dataclasses.replace(came, cookies={})) == "cookie_missing"
-    assert world.finished(redirect).status is Status.CONNECTED
+    assert world.finish(redirect).status is Status.CONNECTED
 
 
 def test_another_flows_cookie_is_refused(world: World) -> None:
@@ -73,7 +73,7 @@ def test_another_flows_cookie_is_refused(world: World) -> None:
 def test_an_earlier_attempts_state_is_refused(world: World) -> None:
     """A state belongs to one attempt: after a denial and a new start, the old one is dead."""
     first = world.started()
-    world.finished(first, code=None, error="access_denied")
+    world.finish(first, code=None, error="access_denied")
     world.started()
     assert refused(world, world.came(first)) == "state_of_another_attempt"
 
@@ -133,20 +133,20 @@ def test_while_one_callback_runs_another_waits(world: World) -> None:
 )
 def test_an_error_ends_the_flow_with_a_reason_of_ours(world: World, error: str, status: Status, reason: str) -> None:
     """Whatever the redirect says, row and event hold words from our own list."""
-    flow = world.finished(world.started(), code=None, error=error)
+    flow = world.finish(world.started(), code=None, error=error)
     assert (flow.status, flow.reason) == (status, reason)
     assert world.finch.exchanges == []
 
 
 def test_an_error_wins_over_a_code(world: World) -> None:
     """When both come, nothing is exchanged."""
-    assert world.finished(world.started(), error="access_denied").status is Status.DENIED
+    assert world.finish(world.started(), error="access_denied").status is Status.DENIED
     assert world.finch.exchanges == []
 
 
 def test_neither_code_nor_error_fails_the_flow(world: World) -> None:
     """It was the right browser, so the state is spent; the link starts anew."""
-    flow = world.finished(world.started(), code=None)
+    flow = world.finish(world.started(), code=None)
     assert (flow.status, flow.reason) == (Status.FAILED, "code_missing")
 
 
@@ -159,13 +159,13 @@ def test_what_fails_before_the_exchange_gives_the_claim_back(world: World, broke
         world.callback(world.came(redirect))
     assert world.row().status is Status.STARTED
     getattr(world, broken).down = False
-    assert world.finished(redirect).status is Status.CONNECTED
+    assert world.finish(redirect).status is Status.CONNECTED
 
 
 def test_a_denial_needs_no_client_secret(world: World) -> None:
     """There is nothing to exchange, so nothing to wait for."""
     world.client_secrets.down = True
-    assert world.finished(world.started(), code=None, error="access_denied").status is Status.DENIED
+    assert world.finish(world.started(), code=None, error="access_denied").status is Status.DENIED
 
 
 def test_a_code_that_was_not_sent_gives_the_claim_back(world: World) -> None:
@@ -174,20 +174,20 @@ def test_a_code_that_was_not_sent_gives_the_claim_back(world: World) -> None:
     world.finch.answers = [NotSent("finch_unreachable"), GRANT]
     with pytest.raises(TryAgainError):
         world.callback(world.came(redirect))
-    assert world.finished(redirect).status is Status.CONNECTED
+    assert world.finish(redirect).status is Status.CONNECTED
 
 
 def test_a_definite_no_fails_the_flow(world: World) -> None:
     """An expired or used code: the person starts again."""
     world.finch.answers = [Declined("invalid_grant", "request-2")]
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert (flow.status, flow.reason, flow.finch_request_id) == (Status.FAILED, "invalid_grant", "request-2")
 
 
 def test_an_unclear_answer_orphans_the_flow(world: World) -> None:
     """Finch may hold a connection that we have no token for: no second try, and an operator hears of it."""
     world.finch.answers = [Unclear("exchange_timeout", None)]
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert (flow.status, flow.reason) == (Status.ORPHANED, "exchange_timeout")
     assert len(world.finch.exchanges) == 1
 
@@ -196,14 +196,14 @@ def test_rotated_client_credentials_are_read_again_once(world: World) -> None:
     """Finch refuses an old client secret without touching the code."""
     world.finch.answers = [Declined("invalid_client", None), GRANT]
     world.client_secrets.current = Secret("client-secret-2")
-    assert world.finished(world.started()).status is Status.CONNECTED
+    assert world.finish(world.started()).status is Status.CONNECTED
     assert [secret for _, _, secret in world.finch.exchanges] == ["client-secret-1", "client-secret-2"]
 
 
 def test_wrong_client_credentials_are_not_tried_twice(world: World) -> None:
     """The same secret again would be the same answer."""
     world.finch.answers = [Declined("invalid_client", None)]
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert (flow.status, flow.reason) == (Status.FAILED, "invalid_client")
     assert len(world.finch.exchanges) == 1
 
@@ -214,7 +214,7 @@ def test_a_bare_token_is_completed_by_introspection(world: World) -> None:
         GRANT, connection_id=None, provider_id=None, client_type=None, connection_type=None, products=None
     )
     world.finch.answers, world.finch.introspected = [bare], GRANT
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert (flow.status, flow.connection_id) == (Status.CONNECTED, GRANT.connection_id)
 
 
@@ -222,7 +222,7 @@ def test_a_token_whose_connection_nobody_names_is_quarantined(world: World) -> N
     """It has no place under connections/, but it is not lost either."""
     world.finch.answers = [dataclasses.replace(GRANT, connection_id=None)]
     redirect = world.started()
-    flow = world.finished(redirect)
+    flow = world.finish(redirect)
     assert (flow.status, flow.reason) == (Status.QUARANTINED, "connection_unknown")
     assert list(world.vault.secrets) == [f"finch/dev/quarantine/{redirect.flow_id}"]
 
@@ -242,7 +242,7 @@ def test_an_answer_that_does_not_fit_its_request_is_quarantined(
 ) -> None:
     """Without PKCE an injected code can only be seen from what the answer echoes."""
     world.finch.answers = [dataclasses.replace(GRANT, **answer)]  # type: ignore[arg-type]
-    flow = world.finished(world.started(payroll_provider="gusto"))
+    flow = world.finish(world.started(payroll_provider="gusto"))
     assert (flow.status, flow.reason) == (Status.QUARANTINED, reason)
     assert all("/quarantine/" in name for name in world.vault.secrets)
     assert world.table.connections == {}
@@ -250,10 +250,10 @@ def test_an_answer_that_does_not_fit_its_request_is_quarantined(
 
 def test_a_reconnect_is_a_new_version_of_the_same_secret(world: World) -> None:
     """Repeated logins give the same connection with another token."""
-    world.told(world.finished(world.started()))
+    world.told(world.finish(world.started()))
     world.clock.forward(minutes=5)
     world.finch.answers = [dataclasses.replace(GRANT, access_token=Secret("token-2"))]
-    flow = world.finished(world.started(link="link-2"))
+    flow = world.finish(world.started(link="link-2"))
     assert (flow.status, flow.reauthorized) == (Status.CONNECTED, True)
     assert len(world.vault.secrets[SECRET_NAME]) == 2
     assert world.row().reauthorized is False
@@ -261,9 +261,9 @@ def test_a_reconnect_is_a_new_version_of_the_same_secret(world: World) -> None:
 
 def test_another_customers_connection_is_quarantined_and_untouched(world: World) -> None:
     """An injected code, or one accountant with two customers: a person decides."""
-    world.finished(world.started())
+    world.finish(world.started())
     world.clock.forward(minutes=5)
-    flow = world.finished(world.started("globex"))
+    flow = world.finish(world.started("globex"))
     assert (flow.status, flow.reason) == (Status.QUARANTINED, "owner_mismatch")
     assert len(world.vault.secrets[SECRET_NAME]) == 1
     assert world.table.connections[GRANT.connection_id or ""].customer_id == "acme"
@@ -273,11 +273,11 @@ def test_an_older_token_never_replaces_a_newer_one(world: World) -> None:
     """Two flows of one customer: the one that was claimed last holds the newest token."""
     early = world.started()
     world.table.claim(early.flow_id, state_hash=world.row().state_hash, claim_id="c-1", code_hash=None, now=0)
-    world.told(world.finished(world.started(link="link-2")))
+    world.told(world.finish(world.started(link="link-2")))
     world.table.release(world.row())
     world.table.flows[early.flow_id] = dataclasses.replace(world.row(), status=Status.STARTED)
     world.clock.forward(hours=-1)
-    flow = world.finished(early)
+    flow = world.finish(early)
     assert (flow.status, flow.reason) == (Status.CONNECTED, "superseded")
     assert len(world.vault.secrets[SECRET_NAME]) == 1
 
@@ -292,7 +292,7 @@ def test_if_the_sweeper_settled_first_its_outcome_holds(world: World) -> None:
         return exchange(**arguments)  # type: ignore[arg-type]
 
     world.finch.exchange = slow_exchange  # type: ignore[method-assign, assignment]
-    assert world.finished(redirect).status is Status.ORPHANED
+    assert world.finish(redirect).status is Status.ORPHANED
 
 
 @pytest.fixture

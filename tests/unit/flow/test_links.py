@@ -220,7 +220,7 @@ def test_an_open_link_obeys_the_same_rules(query: dict[str, str]) -> None:
 
 def test_a_receipt_tells_the_team_who_and_what(world: World) -> None:
     """As their backend reads it, with any JWT library."""
-    flow = world.finished(world.started(nonce="n-1"))
+    flow = world.finish(world.started(nonce="n-1"))
     receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
     options: Any = {"verify_exp": False, "verify_iat": False}
     read_back = jwt.decode(receipt, "k" * 64, algorithms=["HS256"], audience="finch-receipt", options=options)
@@ -242,22 +242,22 @@ def test_a_receipt_tells_the_team_who_and_what(world: World) -> None:
 def test_a_token_that_waits_for_the_vault_is_told_as_connected(world: World) -> None:
     """For the person it is."""
     world.vault.down = True
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
     assert verify_receipt(receipt, KEYS, NOW).status is Status.CONNECTED
 
 
 def test_a_quarantined_connection_is_not_named_to_the_browser(world: World) -> None:
     """It may be another customer's."""
-    world.finished(world.started())
-    flow = world.finished(world.started("globex"))
+    world.finish(world.started())
+    flow = world.finish(world.started("globex"))
     receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
     assert "connection_id" not in jwt.decode(receipt, options={"verify_signature": False})
 
 
 def test_a_receipt_is_no_link_and_a_link_no_receipt(world: World) -> None:
     """Same key, other audience and type."""
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
     assert reason(receipt).reason == "link_header"
     untyped = sign({"aud": "finch-receipt", "status": "connected", "flow_id": flow.flow_id})
@@ -268,7 +268,7 @@ def test_a_receipt_is_no_link_and_a_link_no_receipt(world: World) -> None:
 
 def test_a_receipt_lives_five_minutes(world: World) -> None:
     """Then the result page says that it has expired."""
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     receipt = sign_receipt(flow, KEYS.current(), issuer="https://connect.team.example.com", now=NOW)
     verify_receipt(receipt, KEYS, NOW + timedelta(seconds=359))
     with pytest.raises(ReceiptRefusedError, match="receipt_expired"):

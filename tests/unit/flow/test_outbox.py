@@ -12,7 +12,7 @@ from tests.unit.flow.test_sweep import swept
 
 def test_an_outcome_is_published_once_and_marked(world: World) -> None:
     """Marked rows are due no more."""
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert publish([flow], world.relay_ports) == []
     assert world.row().published_at is not None
     world.clock.forward(minutes=10)
@@ -22,7 +22,7 @@ def test_an_outcome_is_published_once_and_marked(world: World) -> None:
 
 def test_what_the_bus_refuses_is_named_and_stays_due(world: World) -> None:
     """The stream tries it again, and the sweeper after it."""
-    one, two = world.finished(world.started()), world.finished(world.started("globex"))
+    one, two = world.finish(world.started()), world.finish(world.started("globex"))
     world.bus.refuses = {one.flow_id}
     assert publish([one, two], world.relay_ports) == [Untold(one, "RefusedInThisTest")]
     assert world.row().published_at is None
@@ -33,7 +33,7 @@ def test_what_the_bus_refuses_is_named_and_stays_due(world: World) -> None:
 
 def test_a_mark_that_fails_is_no_failure(world: World) -> None:
     """The sweeper publishes the same event once more, with the same id."""
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     world.table.down = True
     assert publish([flow], world.relay_ports) == []
     world.table.down = False
@@ -46,7 +46,7 @@ def test_only_a_change_that_has_something_to_tell_is_told(world: World) -> None:
     """Starts, claims, waiting tokens and marks are no news."""
     redirect = world.started()
     started = world.row()
-    flow = world.finished(redirect)
+    flow = world.finish(redirect)
     assert list(unpublished_outcomes(None, started)) == []
     assert list(unpublished_outcomes(started, dataclasses.replace(started, status=Status.CLAIMED))) == []
     assert list(unpublished_outcomes(started, dataclasses.replace(flow, status=Status.UNSTORED))) == []
@@ -58,7 +58,7 @@ def test_only_a_change_that_has_something_to_tell_is_told(world: World) -> None:
 def test_a_restart_does_not_swallow_an_untold_outcome(world: World) -> None:
     """The row is replaced before the relay came: the old image still tells it."""
     redirect = world.started()
-    denied = world.finished(redirect, code=None, error="access_denied")
+    denied = world.finish(redirect, code=None, error="access_denied")
     world.started()
     assert list(unpublished_outcomes(denied, world.row())) == [denied]
     told = dataclasses.replace(denied, published_at=1)
@@ -67,7 +67,7 @@ def test_a_restart_does_not_swallow_an_untold_outcome(world: World) -> None:
 
 def test_a_bus_that_is_away_takes_nothing(world: World) -> None:
     """All are named, so that the stream tries them again."""
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     world.bus.down = True
     assert publish([flow], world.relay_ports) == [Untold(flow, "down_in_this_test")]
     assert world.row().published_at is None
@@ -75,9 +75,9 @@ def test_a_bus_that_is_away_takes_nothing(world: World) -> None:
 
 def test_a_later_outcome_is_not_told_before_an_earlier_one(world: World) -> None:
     """Denied, then connected by the same link: while the bus refuses the first, the second waits too."""
-    denied = world.finished(world.started(), code=None, error="access_denied")
-    connected = world.finished(world.started())
-    other = world.finished(world.started("globex"))
+    denied = world.finish(world.started(), code=None, error="access_denied")
+    connected = world.finish(world.started())
+    other = world.finish(world.started("globex"))
     world.bus.refuses = {denied.event_id}  # that one outcome alone: the later one would be taken
     untold = publish([denied, connected, other], world.relay_ports)
     assert [one.flow for one in untold] == [denied, connected]
@@ -88,7 +88,7 @@ def test_a_later_outcome_is_not_told_before_an_earlier_one(world: World) -> None
 
 def test_a_connections_lease_ends_when_it_is_told(world: World) -> None:
     """From then on the next claim of that connection may store at once."""
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert world.table.connections[GRANT.connection_id or ""].leased_until is not None
     publish([flow], world.relay_ports)
     row = world.table.connections[GRANT.connection_id or ""]

@@ -21,7 +21,7 @@ def swept(world: World) -> dict[str, object]:
     """Sweep once; return what was done, without what was not."""
     done = sweep(world.sweeper_ports, world.config)
     counts = {status.value: done.number(status) for status in Status}
-    facts = {"placed": done.placed, "finished": done.finished, "published": done.published, "stuck": done.stuck}
+    facts = {"stored": done.stored, "recovered": done.recovered, "published": done.published, "stuck": done.stuck}
     return {name: number for name, number in {**counts, **facts}.items() if number}
 
 
@@ -42,7 +42,7 @@ def died_at(world: World, part: object, step: str, *, done: bool) -> None:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(part, step, dies)
         with pytest.raises(DiedError):
-            world.finished(redirect)
+            world.finish(redirect)
     assert world.row().status is Status.CLAIMED
 
 
@@ -71,7 +71,7 @@ def test_a_callback_that_died_after_it_stored_is_connected(world: World) -> None
     """The token is in the vault, so the event follows: as if the function had lived."""
     died_at(world, world.table, "settle", done=False)
     world.clock.forward(minutes=3)
-    assert swept(world) == {"connected": 1, "finished": 1}
+    assert swept(world) == {"connected": 1, "recovered": 1}
     row = world.row()
     assert (row.connection_id, row.provider_id, row.granted_products) == (CONNECTION, "gusto", GRANT.products)
     assert (row.client_type, row.finch_request_id, row.reauthorized) == ("sandbox", "request-1", False)
@@ -88,7 +88,7 @@ def test_a_callback_that_died_before_it_stored_is_orphaned(world: World, step: s
     assert swept(world) == {"orphaned": 1}
     assert (world.row().status, world.row().reason) == (Status.ORPHANED, "interrupted")
     swept(world)
-    assert world.finished(world.started(link="link-2")).status is Status.CONNECTED
+    assert world.finish(world.started(link="link-2")).status is Status.CONNECTED
 
 
 def test_a_callback_that_died_after_the_fallback_is_placed(world: World) -> None:
@@ -97,7 +97,7 @@ def test_a_callback_that_died_after_the_fallback_is_placed(world: World) -> None
     died_at(world, world.fallback, "put", done=True)
     world.vault.down = False
     world.clock.forward(minutes=3)
-    assert swept(world) == {"connected": 1, "placed": 1}
+    assert swept(world) == {"connected": 1, "stored": 1}
     assert world.fallback.kept == {}
 
 
@@ -106,7 +106,7 @@ def test_a_callback_that_died_after_it_set_a_token_aside_is_quarantined(world: W
     world.finch.answers = [dataclasses.replace(GRANT, client_type="development")]
     died_at(world, world.table, "settle", done=False)
     world.clock.forward(minutes=3)
-    assert swept(world) == {"quarantined": 1, "finished": 1}
+    assert swept(world) == {"quarantined": 1, "recovered": 1}
     assert (world.row().reason, world.row().secret_arn is not None) == ("interrupted", True)
 
 
@@ -119,7 +119,7 @@ def test_a_flow_is_not_orphaned_while_nobody_can_look_for_its_token(world: World
     assert swept(world) == {"stuck": [world.row().flow_id]}
     assert world.row().status is Status.CLAIMED
     getattr(world, away).down = False
-    assert swept(world) == {"connected": 1, "finished": 1}
+    assert swept(world) == {"connected": 1, "recovered": 1}
 
 
 @pytest.mark.parametrize(("part", "step"), [("table", "settle"), ("fallback", "delete")])
@@ -129,7 +129,7 @@ def test_a_sweeper_that_died_while_it_moved_a_token_is_followed_by_one_that_fini
 ) -> None:
     """At every step: nothing stays in the fallback, there is one version, and the outcome is told once."""
     world.vault.down = True
-    world.finished(world.started())
+    world.finish(world.started())
     world.vault.down = False
 
     def dies(*arguments: object, **named: object) -> object:
@@ -167,7 +167,7 @@ def test_what_an_earlier_attempt_left_in_the_fallback_is_not_this_ones(world: Wo
 
 def test_an_outcome_that_cannot_be_told_holds_up_none_of_its_batch(world: World) -> None:
     """A mistake of ours about one flow: it is named and logged, and the others are told."""
-    flows = [world.finished(world.started(f"customer-{n}"), code=None, error="access_denied") for n in range(3)]
+    flows = [world.finish(world.started(f"customer-{n}"), code=None, error="access_denied") for n in range(3)]
     whole = world.bus.publish
 
     def stumbles(batch: Sequence[Flow]) -> Sequence[Untold]:
@@ -208,7 +208,7 @@ def test_a_row_that_cannot_be_read_holds_up_none(world: World, of: str) -> None:
 def test_untold_outcomes_are_told_ten_at_a_time(world: World) -> None:
     """The bus takes ten in one call; what is left over is told too, each once and each flow's in order."""
     for number in range(25):
-        world.finished(world.started(f"customer-{number}"), code=None, error="access_denied")
+        world.finish(world.started(f"customer-{number}"), code=None, error="access_denied")
     calls: list[int] = []
     whole = world.bus.publish
 
@@ -227,11 +227,11 @@ def test_untold_outcomes_are_told_ten_at_a_time(world: World) -> None:
 def test_a_waiting_token_is_moved_into_the_vault(world: World) -> None:
     """The event follows, and the fallback is empty again."""
     world.vault.down = True
-    world.finished(world.started())
+    world.finish(world.started())
     assert world.bus.published == []
     assert swept(world) == {"stuck": [world.row().flow_id]}
     world.vault.down = False
-    assert swept(world) == {"connected": 1, "placed": 1}
+    assert swept(world) == {"connected": 1, "stored": 1}
     assert world.row().status is Status.CONNECTED
     assert world.row().secret_arn is not None
     assert world.fallback.kept == {}
@@ -243,13 +243,13 @@ def test_a_move_that_died_half_way_is_finished(world: World) -> None:
     """The token is stored, the row not yet settled: again is the same."""
     world.vault.down = True
     redirect = world.started()
-    world.finished(redirect)
+    world.finish(redirect)
     world.vault.down = False
     kept = dict(world.fallback.kept)
     swept(world)
     world.fallback.kept = kept
     world.table.flows[redirect.flow_id] = dataclasses.replace(world.row(), status=Status.UNSTORED, due_at=0)
-    assert swept(world) == {"connected": 1, "placed": 1}
+    assert swept(world) == {"connected": 1, "stored": 1}
     assert len(world.vault.secrets[f"finch/dev/connections/{GRANT.connection_id}"]) == 1
     assert world.row().reauthorized is False
 
@@ -257,12 +257,12 @@ def test_a_move_that_died_half_way_is_finished(world: World) -> None:
 def test_a_waiting_token_is_not_moved_over_a_newer_one(world: World) -> None:
     """The customer connected again meanwhile."""
     world.vault.down = True
-    world.finished(world.started())
+    world.finish(world.started())
     world.vault.down = False
     world.clock.forward(minutes=1)
     world.table.end_lease(CONNECTION, flow_id=world.row().flow_id, claimed_at=world.row().claimed_at or 0, stored=False)
-    world.told(world.finished(world.started(link="link-2")))
-    assert swept(world) == {"connected": 1, "placed": 1}
+    world.told(world.finish(world.started(link="link-2")))
+    assert swept(world) == {"connected": 1, "stored": 1}
     assert (world.row().status, world.row().reason) == (Status.CONNECTED, "superseded")
     assert len(world.vault.secrets[f"finch/dev/connections/{GRANT.connection_id}"]) == 1
 
@@ -270,7 +270,7 @@ def test_a_waiting_token_is_not_moved_over_a_newer_one(world: World) -> None:
 def test_a_waiting_token_that_is_gone_is_said_to_be_lost(world: World) -> None:
     """Somebody deleted the parameter: an operator has to know."""
     world.vault.down = True
-    world.finished(world.started())
+    world.finish(world.started())
     world.vault.down = False
     world.fallback.kept.clear()
     swept(world)
@@ -279,7 +279,7 @@ def test_a_waiting_token_that_is_gone_is_said_to_be_lost(world: World) -> None:
 
 def test_one_flow_that_is_stuck_does_not_hold_up_the_others(world: World) -> None:
     """It is left for the next sweep, and named in the log."""
-    one, two = world.finished(world.started()), world.finished(world.started("globex"))
+    one, two = world.finish(world.started()), world.finish(world.started("globex"))
     world.bus.refuses = {one.flow_id}
     world.clock.forward(minutes=3)
     assert swept(world) == {"published": 1, "stuck": [one.flow_id]}
@@ -289,7 +289,7 @@ def test_one_flow_that_is_stuck_does_not_hold_up_the_others(world: World) -> Non
 def test_a_mistake_of_ours_is_handed_on_and_holds_up_nobody(world: World) -> None:
     """The log has it; the other flows move on."""
     world.vault.down = True
-    broken = world.finished(world.started())
+    broken = world.finish(world.started())
     world.vault.down = False
     world.fallback.kept[broken.attempt] = Secret("not what was kept")
     world.started("globex")

@@ -22,7 +22,7 @@ def test_while_the_vault_is_away_the_token_waits_in_the_fallback(world: World) -
     """The person sees success: the token is safe and the event follows."""
     world.vault.down = True
     redirect = world.started()
-    flow = world.finished(redirect)
+    flow = world.finish(redirect)
     assert flow.status is Status.UNSTORED
     assert json.loads(world.fallback.kept[world.row().attempt].reveal())["access_token"] == "token-1"
 
@@ -37,7 +37,7 @@ def test_a_mistake_of_ours_after_the_exchange_does_not_lose_the_token(
         with pytest.raises(AttributeError):
             world.callback(world.came(redirect))
     assert "token-1" in world.fallback.kept[world.row().attempt].reveal()
-    assert world.finished(redirect).status is Status.UNSTORED
+    assert world.finish(redirect).status is Status.UNSTORED
 
 
 def test_a_token_that_may_be_in_the_fallback_is_not_called_lost(world: World) -> None:
@@ -57,23 +57,23 @@ def test_a_token_that_may_be_in_the_fallback_is_not_called_lost(world: World) ->
     world.vault.down = False
     world.clock.forward(minutes=3)
     sweep(world.sweeper_ports, world.config)
-    assert world.finished(redirect).status is Status.CONNECTED
+    assert world.finish(redirect).status is Status.CONNECTED
     assert world.fallback.kept == {}
 
 
 def test_when_the_fallback_fails_too_the_row_says_that_the_token_is_lost(world: World) -> None:
     """Nothing can be done but to say so, to the person and to an operator."""
     world.vault.down = world.fallback.down = True
-    flow = world.finished(world.started())
+    flow = world.finish(world.started())
     assert (flow.status, flow.reason) == (Status.ORPHANED, "token_lost")
 
 
 def test_while_another_claim_stores_a_token_waits(world: World) -> None:
     """Two logins of one customer at once: whichever store comes last, the vault ends with the newer token."""
-    first = world.finished(world.started())
+    first = world.finish(world.started())
     world.clock.forward(seconds=1)
     world.finch.answers = [dataclasses.replace(GRANT, access_token=Secret("token-2"))]
-    second = world.finished(world.started(link="link-2"))
+    second = world.finish(world.started(link="link-2"))
     assert second.status is Status.UNSTORED
     assert list(world.vault.secrets[SECRET_NAME]) == [first.state_hash]
     world.told(first)
@@ -101,7 +101,7 @@ def test_each_step_keeps_time_for_those_after_it(world: World) -> None:
         for part, step in steps:
             patched.setattr(part, step, noting(f"{type(part).__name__}.{step}", getattr(part, step)))
         world.vault.down = True
-        world.finished(redirect)
+        world.finish(redirect)
     assert left == {
         "FakeFlowTable.claim": 3.0,
         "FakeFinch.exchange": 12.0,

@@ -234,7 +234,7 @@ def _kept(answer: Grant | Declined | Unclear, flow: Flow, bound: _Bound, ports: 
         grant = dataclasses.replace(grant, customer_id=_NO_CUSTOMER)
     try:
         with ports.deadline.keeping(_AFTER_THE_STORE * config.call_timeout):
-            return token_storage.place(flow, grant, ports, config, ports.clock())
+            return token_storage.store_grant(flow, grant, ports, config, ports.clock())
     except ServiceUnavailableError:
         return _waiting(flow, grant, ports, config)
     except Exception:  # a mistake of ours: whatever it is, the token must not be lost with it

@@ -22,13 +22,13 @@ SWEEP_RESERVE_SECONDS = 20.0
 class Sweep:
     """What one sweep did, for its log line.
 
-    `settled` are the flows that it gave an outcome; `placed` of them had a token waiting in the fallback, `finished`
+    `settled` are the flows that it gave an outcome; `stored` of them had a token waiting in the fallback, `recovered`
     had one in the vault. `stuck` are the ids of flows that it could not move on; `unexpected` is what nobody foresaw.
     """
 
     settled: list[Flow] = field(default_factory=list)
-    placed: int = 0
-    finished: int = 0
+    stored: int = 0
+    recovered: int = 0
     published: int = 0
     stuck: list[str] = field(default_factory=list)
     unexpected: list[Exception] = field(default_factory=list)
@@ -130,8 +130,8 @@ def _end_lease(connection: Connection, done: Sweep, ports: SweeperPorts) -> None
     if flow is not None and flow.status in {Status.CLAIMED, Status.UNSTORED}:
         if stored is None or ports.fallback.get(flow.attempt) is not None:
             return  # the flow itself is overdue or will be, and its outcome ends the lease
-        outcome = token_storage.finished(flow, connection, stored, ports.clock())
-        done.finished += _settled(outcome, flow.status, done, ports)
+        outcome = token_storage.connected_from_vault(flow, connection, stored, ports.clock())
+        done.recovered += _settled(outcome, flow.status, done, ports)
     ports.connections.end_lease(
         connection.connection_id,
         flow_id=connection.flow_id,
@@ -147,11 +147,11 @@ def _move_on(flow: Flow, done: Sweep, ports: SweeperPorts, config: Config) -> No
         return
     text = ports.fallback.get(flow.attempt)
     if text is not None:
-        done.placed += _place_waiting(flow, text, done, ports, config)
+        done.stored += _store_waiting(flow, text, done, ports, config)
         return
     now = ports.clock()
-    if (quarantined := token_storage.quarantined(flow, ports, config, now)) is not None:
-        done.finished += _settled(quarantined, flow.status, done, ports)
+    if (quarantined := token_storage.quarantined_from_vault(flow, ports, config, now)) is not None:
+        done.recovered += _settled(quarantined, flow.status, done, ports)
     elif token_storage.is_stored(flow, ports, config):
         raise TryAgainError("lease_not_over", flow_id=flow.flow_id)  # then the next sweep finishes it
     else:
@@ -159,9 +159,9 @@ def _move_on(flow: Flow, done: Sweep, ports: SweeperPorts, config: Config) -> No
         _settled(flow.settled(Status.ORPHANED, at=now, reason=lost), flow.status, done, ports)
 
 
-def _place_waiting(flow: Flow, text: Secret, done: Sweep, ports: SweeperPorts, config: Config) -> int:
+def _store_waiting(flow: Flow, text: Secret, done: Sweep, ports: SweeperPorts, config: Config) -> int:
     """Move a token from the fallback to where it belongs. Repeatable at every step: the row is settled last."""
-    outcome = token_storage.place(flow, token_storage.grant_in(text), ports, config, ports.clock())
+    outcome = token_storage.store_grant(flow, token_storage.grant_in(text), ports, config, ports.clock())
     ports.fallback.delete(flow.attempt)
     return _settled(outcome, flow.status, done, ports)
 

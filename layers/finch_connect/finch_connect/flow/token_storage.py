@@ -23,8 +23,8 @@ DOCUMENT_VERSION = 1
 _CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
 
 
-class CustodyPorts(Protocol):
-    """The part of the callback's and the sweeper's ports that custody uses."""
+class StoragePorts(Protocol):
+    """The part of the callback's and the sweeper's ports that token storage uses."""
 
     @property
     def connections(self) -> ConnectionTable:
@@ -37,7 +37,7 @@ class CustodyPorts(Protocol):
         ...
 
 
-def place(flow: Flow, grant: Grant, ports: CustodyPorts, config: Config, now: datetime) -> Flow:
+def store_grant(flow: Flow, grant: Grant, ports: StoragePorts, config: Config, now: datetime) -> Flow:
     """Check, own and store a granted token; return the flow with its outcome (connected or quarantined).
 
     Repeating it for the same flow and token changes nothing. Raises ServiceUnavailableError when the table or the
@@ -48,7 +48,7 @@ def place(flow: Flow, grant: Grant, ports: CustodyPorts, config: Config, now: da
         return _quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
 
     name = _connection_name(grant.connection_id, config)
-    owned = ports.connections.own(claim_on(flow, grant.connection_id, grant, name), now=epoch_ms(now))
+    owned = ports.connections.own(connection_for(flow, grant.connection_id, grant, name), now=epoch_ms(now))
     if isinstance(owned, Owned):
         return _store(flow, grant, owned, name, ports, now)
     if owned.holder.customer_id != flow.customer_id:
@@ -60,7 +60,7 @@ def place(flow: Flow, grant: Grant, ports: CustodyPorts, config: Config, now: da
     raise ServiceUnavailableError("connection_leased", flow_id=flow.flow_id)
 
 
-def claim_on(flow: Flow, connection_id: str, grant: Grant, secret_name: str) -> Connection:
+def connection_for(flow: Flow, connection_id: str, grant: Grant, secret_name: str) -> Connection:
     """Return the connection's row as this claimed flow would own it."""
     return Connection(
         connection_id=connection_id,
@@ -76,7 +76,7 @@ def claim_on(flow: Flow, connection_id: str, grant: Grant, secret_name: str) -> 
     )
 
 
-def finished(flow: Flow, connection: Connection, stored: StoredSecret, now: datetime) -> Flow:
+def connected_from_vault(flow: Flow, connection: Connection, stored: StoredSecret, now: datetime) -> Flow:
     """Return the flow as its own callback would have settled it, had it lived: its token is in the vault."""
     return flow.settled(
         Status.CONNECTED,
@@ -92,7 +92,7 @@ def finished(flow: Flow, connection: Connection, stored: StoredSecret, now: date
     )
 
 
-def quarantined(flow: Flow, ports: CustodyPorts, config: Config, now: datetime) -> Flow | None:
+def quarantined_from_vault(flow: Flow, ports: StoragePorts, config: Config, now: datetime) -> Flow | None:
     """Return the flow as quarantined if this attempt's token was put there, and None if it was not.
 
     What did not fit is not known any more: the reason says that the callback was interrupted.
@@ -104,7 +104,7 @@ def quarantined(flow: Flow, ports: CustodyPorts, config: Config, now: datetime) 
     return flow.settled(Status.QUARANTINED, at=now, reason="interrupted", **where)
 
 
-def is_stored(flow: Flow, ports: CustodyPorts, config: Config) -> bool:
+def is_stored(flow: Flow, ports: StoragePorts, config: Config) -> bool:
     """Tell whether this attempt's token is in its connection's secret, as far as the row names the connection."""
     if flow.connection_id is None:
         return False
@@ -172,7 +172,7 @@ def grant_in(text: Secret) -> Grant:
     )
 
 
-def _store(flow: Flow, grant: Grant, owned: Owned, name: str, ports: CustodyPorts, now: datetime) -> Flow:
+def _store(flow: Flow, grant: Grant, owned: Owned, name: str, ports: StoragePorts, now: datetime) -> Flow:
     stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=owned.before is not None)
     return flow.settled(
         Status.CONNECTED,
@@ -184,7 +184,7 @@ def _store(flow: Flow, grant: Grant, owned: Owned, name: str, ports: CustodyPort
     )
 
 
-def _quarantine(flow: Flow, grant: Grant, reason: str, ports: CustodyPorts, config: Config, now: datetime) -> Flow:
+def _quarantine(flow: Flow, grant: Grant, reason: str, ports: StoragePorts, config: Config, now: datetime) -> Flow:
     """Put the token aside for a person to decide. Nothing is disconnected: that could be the attacker's aim."""
     name = _quarantine_name(flow, config)
     stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=False)
