@@ -23,7 +23,7 @@ from finch_connect.adapters.aws import code_of
 from finch_connect.adapters.items import connection_key
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
-from finch_connect.domain.connection import Connection, NotOwned, Owned
+from finch_connect.domain.connection import Connection, Leased, LeaseRefused
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import Flow, NotWritten, Status, epoch_ms, from_epoch_ms
 from finch_connect.domain.secret import Secret
@@ -82,10 +82,12 @@ class Quarantine:
         if grant.connection_id is None or flow.claimed_at is None:
             raise UndecidedError(f"{flow_id}: Finch named no connection, so there is nothing to release. Discard it.")
         secret_name = f"finch/{self.stage}/connections/{grant.connection_id}"
-        owned = self._own(token_storage.connection_for(flow, grant.connection_id, grant, secret_name), transfer_from)
-        again = owned.before is not None and owned.before.stored_claim is not None
+        lease = self._acquire_lease(
+            token_storage.connection_for(flow, grant.connection_id, grant, secret_name), transfer_from
+        )
+        again = lease.before is not None and lease.before.stored_claim is not None
         vault = SecretsManagerVault(self.secrets, self.stage, self.kms_key_id)
-        stored = vault.put(secret_name, text, version=flow.state_hash, exists=owned.before is not None)
+        stored = vault.put(secret_name, text, version=flow.state_hash, exists=lease.before is not None)
         released = flow.settled(
             Status.CONNECTED,
             at=datetime.now(UTC),
@@ -133,13 +135,13 @@ class Quarantine:
             raise
         return Secret(answer["SecretString"])
 
-    def _own(self, connection: Connection, transfer_from: str | None) -> Owned:
+    def _acquire_lease(self, connection: Connection, transfer_from: str | None) -> Leased:
         if transfer_from is not None:
             self._give_up(connection.connection_id, transfer_from)
-        owned = self._table.own(connection, now=epoch_ms(datetime.now(UTC)))
-        if isinstance(owned, Owned):
-            return owned
-        raise UndecidedError(_taken(owned, connection))
+        lease = self._table.acquire_lease(connection, now=epoch_ms(datetime.now(UTC)))
+        if isinstance(lease, Leased):
+            return lease
+        raise UndecidedError(_taken(lease, connection))
 
     def _give_up(self, connection_id: str, customer_id: str) -> None:
         """Let the owner go, if it is the one that the operator named. Its secret stays and gets another version."""
@@ -169,15 +171,15 @@ class Quarantine:
                 raise
 
 
-def _taken(owned: NotOwned, connection: Connection) -> str:
-    holder = owned.holder
-    if holder.customer_id == connection.customer_id and (holder.stored_claim or 0) < connection.claimed_at:
+def _taken(lease: LeaseRefused, connection: Connection) -> str:
+    current = lease.current
+    if current.customer_id == connection.customer_id and (current.stored_claim or 0) < connection.claimed_at:
         return f"A token of {connection.connection_id} is being stored right now. Try again in some minutes."
-    if holder.customer_id == connection.customer_id:
+    if current.customer_id == connection.customer_id:
         return f"{connection.customer_id} has signed in again since: a newer token is in the vault. Discard this one."
     return (
-        f"{connection.connection_id} belongs to {holder.customer_id}. If it is {connection.customer_id}'s from now on, "
-        f"add TRANSFER_FROM={holder.customer_id}; else discard it."
+        f"{connection.connection_id} belongs to {current.customer_id}. If it is {connection.customer_id}'s from now "
+        f"on, add TRANSFER_FROM={current.customer_id}; else discard it."
     )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned, Owned, StoredSecret
+from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused, StoredSecret
 from finch_connect.domain.errors import ServiceUnavailableError, TryAgainError
 from finch_connect.domain.flow import CLAIM_GRACE_MS, RESTARTABLE, Flow, NotWritten, StartRule, Status, Untold, Written
 from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, SessionOpened
@@ -121,19 +121,19 @@ class FakeFlowTable(Down):
         overdue = [flow for flow in self.flows.values() if flow.due_at is not None and flow.due_at <= now]
         yield from sorted(overdue, key=lambda flow: flow.due_at or 0)
 
-    def own(self, connection: Connection, *, now: int) -> Owned | NotOwned:
+    def acquire_lease(self, connection: Connection, *, now: int) -> Leased | LeaseRefused:
         self._check()
         before = self.connections.get(connection.connection_id)
         if before is not None:
             same = before.flow_id == connection.flow_id and before.claimed_at <= connection.claimed_at
             free = before.leased_until is None and (before.stored_claim or 0) < connection.claimed_at
             if before.customer_id != connection.customer_id or not (same or free):
-                return NotOwned(before)
+                return LeaseRefused(before)
         stored_claim = before.stored_claim if before else None
         self.connections[connection.connection_id] = dataclasses.replace(
             connection, leased_until=now + LEASE_MS, stored_claim=stored_claim
         )
-        return Owned(before)
+        return Leased(before)
 
     def end_lease(self, connection_id: str, *, flow_id: str, claimed_at: int, stored: bool) -> None:
         self._check()

@@ -28,7 +28,7 @@ BUILT = ROOT / ".aws-sam" / "bench"
 PEERS = ROOT / "benchmarks" / "peers"
 
 EXCHANGE = ["UpdateItem", "POST /auth/token", "UpdateItem", "CreateSecret", "UpdateItem"]
-"""Claim, exchange, own, store, settle: five round trips, one after the other."""
+"""Claim, exchange, lease, store, settle: five round trips, one after the other."""
 
 
 @dataclass(frozen=True, slots=True)

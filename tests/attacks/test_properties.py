@@ -126,7 +126,7 @@ class FlowMachine(RuleBasedStateMachine):
     @rule(
         trip=trips,
         connection=st.sampled_from(CONNECTIONS),
-        step=st.sampled_from(["table.own", "table.settle", "vault.put", "fallback.put"]),
+        step=st.sampled_from(["table.acquire_lease", "table.settle", "vault.put", "fallback.put"]),
         done=st.booleans(),
         vault_down=st.booleans(),
     )

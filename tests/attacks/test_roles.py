@@ -334,7 +334,7 @@ def test_34_no_policy_grants_what_no_code_path_uses(
         overdue = dataclasses.replace(a_flow(static_stack, Status.FAILED), due_at=1, published_at=None)
         static_stack.client("dynamodb").put_item(TableName=static_stack.outputs["TableName"], Item=item_of(overdue))
         left = Connection(secrets.token_hex(8), "row-34", overdue.flow_id, 1, "v" * 64, "finch/x", None, ())
-        DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"]).own(left, now=1)
+        DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"]).acquire_lease(left, now=1)
         assert run(static_stack, "sweeper", {})["published"] == 1
 
     for function in FUNCTIONS:

@@ -14,7 +14,7 @@ import pytest
 
 from finch_connect.adapters.items import connection_key, flow_key, item_of
 from finch_connect.adapters.table import DynamoFlowTable
-from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned
+from finch_connect.domain.connection import LEASE_MS, Connection, LeaseRefused
 from finch_connect.domain.flow import SETTLED, ConnectMode, Flow, NotWritten, StartRule, Status
 from finch_connect.domain.states import base64url
 from local.engine import RunningStack
@@ -282,23 +282,23 @@ def test_09_a_settle_of_another_claim_or_attempt_is_refused(
 def test_09_a_connection_goes_neither_to_another_customer_nor_back_in_time(
     static_stack: RunningStack, table: DynamoFlowTable, fact: dict[str, int]
 ) -> None:
-    """The ownership write's condition, on the deployed table."""
+    """The lease's condition, on the deployed table."""
     connection = Connection(secrets.token_hex(8), "owner", "A", NOW, "v" * 64, "finch/x", "gusto", ("company",))
-    table.own(connection, now=NOW)
+    table.acquire_lease(connection, now=NOW)
     table.end_lease(connection.connection_id, flow_id="A", claimed_at=NOW, stored=True)
     held = dataclasses.replace(connection, stored_claim=NOW)
     key = {"TableName": static_stack.outputs["TableName"], "Key": connection_key(connection.connection_id)}
     before = static_stack.client("dynamodb").get_item(**key)["Item"]
-    assert table.own(dataclasses.replace(connection, **fact), now=NOW) == NotOwned(held)  # type: ignore[arg-type]
+    assert table.acquire_lease(dataclasses.replace(connection, **fact), now=NOW) == LeaseRefused(held)  # type: ignore[arg-type]
     assert static_stack.client("dynamodb").get_item(**key)["Item"] == before
 
 
 def test_09_a_connection_is_stored_by_one_claim_at_a_time(static_stack: RunningStack, table: DynamoFlowTable) -> None:
     """Else an older token could land over a newer one; however late it is, only the end of the lease ends it."""
     connection = Connection(secrets.token_hex(8), "owner", "A", NOW, "v" * 64, "finch/x", "gusto", ("company",))
-    table.own(connection, now=NOW)
+    table.acquire_lease(connection, now=NOW)
     held = dataclasses.replace(connection, leased_until=NOW + LEASE_MS)
     later = dataclasses.replace(connection, flow_id="B", claimed_at=NOW + 9)
-    assert table.own(later, now=NOW + 10 * LEASE_MS) == NotOwned(held)
+    assert table.acquire_lease(later, now=NOW + 10 * LEASE_MS) == LeaseRefused(held)
     table.end_lease(connection.connection_id, flow_id="B", claimed_at=NOW + 9, stored=True)
-    assert table.own(later, now=NOW) == NotOwned(held)
+    assert table.acquire_lease(later, now=NOW) == LeaseRefused(held)

@@ -65,7 +65,7 @@ class Account:
     def own(self, customer_id: str, claimed_at: int = FLOW.claimed_at or 0) -> None:
         """Let a customer own the connection already."""
         known, claim = GRANT.connection_id or "", claimed_at - 1
-        self.table.own(Connection(known, customer_id, "A" * 22, claim, "v" * 64, "n", "gusto", ()), now=claim)
+        self.table.acquire_lease(Connection(known, customer_id, "A" * 22, claim, "v" * 64, "n", "gusto", ()), now=claim)
         self.table.end_lease(known, flow_id="A" * 22, claimed_at=claim, stored=True)
 
 

@@ -70,7 +70,7 @@ DEATHS = (
     Death("after the claim", "read the client secret", replace(_LOST, exchanges=1)),
     Death("during the exchange", None, _LOST),
     Death("after the exchange", "own", _LOST),
-    Death("after owning the connection", "create the secret", _LOST),
+    Death("after leasing the connection", "create the secret", _LOST),
     Death("after the store", "settle", _BROKEN),
     Death("after the fallback", "settle", _BROKEN, vault_is_away=True),
 )

@@ -35,7 +35,7 @@ def _one_slow_after_another(stage: Stage) -> Story:
 
 
 @pytest.mark.parametrize(
-    "cell", [Scene("slow", _one_slow_after_another, EXPECTED["callback"]["later"])], ids=["claim_Finch_own"]
+    "cell", [Scene("slow", _one_slow_after_another, EXPECTED["callback"]["later"])], ids=["claim_Finch_lease"]
 )
 def test_27_one_slow_service_after_another_is_answered_in_time_and_loses_nothing(
     cell: Scene, director: Director

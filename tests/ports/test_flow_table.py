@@ -10,7 +10,7 @@ import pytest
 
 from finch_connect.adapters.items import flow_of, images, item_of
 from finch_connect.adapters.table import DynamoFlowTable
-from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned, Owned
+from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import CLAIM_GRACE_MS, ConnectMode, Flow, NotWritten, StartRule, Status, Written
 from finch_connect.flow.ports import ConnectionTable, FlowTable
@@ -255,47 +255,47 @@ LATER = dataclasses.replace(MINE, flow_id="f-2", claimed_at=3_000, version="b" *
 
 def stored(table: ConnectionTable, connection: Connection) -> None:
     """Own a connection and store its token, as a flow that goes well does."""
-    assert isinstance(table.own(connection, now=5_000), Owned)
+    assert isinstance(table.acquire_lease(connection, now=5_000), Leased)
     table.end_lease(connection.connection_id, flow_id=connection.flow_id, claimed_at=connection.claimed_at, stored=True)
 
 
 def test_a_new_connection_is_owned_and_leased(table: ConnectionTable) -> None:
-    """And owning it again by the same claim is the same: its answer may have been lost."""
-    assert table.own(MINE, now=5_000) == Owned(None)
-    assert table.own(MINE, now=5_000) == Owned(LEASED)
+    """And leasing it again by the same claim is the same: its answer may have been lost."""
+    assert table.acquire_lease(MINE, now=5_000) == Leased(None)
+    assert table.acquire_lease(MINE, now=5_000) == Leased(LEASED)
 
 
 def test_a_later_claim_of_the_same_customer_owns_it_anew(table: ConnectionTable) -> None:
     """A reconnect: the newest token wins, and an older one never comes back."""
     stored(table, MINE)
-    assert table.own(LATER, now=5_000) == Owned(STORED)
+    assert table.acquire_lease(LATER, now=5_000) == Leased(STORED)
     table.end_lease("c-1", flow_id="f-2", claimed_at=3_000, stored=True)
-    assert table.own(MINE, now=5_000) == NotOwned(dataclasses.replace(LATER, stored_claim=3_000))
+    assert table.acquire_lease(MINE, now=5_000) == LeaseRefused(dataclasses.replace(LATER, stored_claim=3_000))
 
 
 def test_while_one_claim_stores_no_other_does(table: ConnectionTable) -> None:
     """Neither a later nor an earlier one, and not because time has passed: only the end of the lease ends it."""
-    table.own(MINE, now=5_000)
+    table.acquire_lease(MINE, now=5_000)
     earlier = dataclasses.replace(MINE, flow_id="f-0", claimed_at=1_000)
     for other in (LATER, earlier):
-        assert table.own(other, now=9_999_999) == NotOwned(LEASED)
+        assert table.acquire_lease(other, now=9_999_999) == LeaseRefused(LEASED)
     table.end_lease("c-1", flow_id="f-1", claimed_at=2_000, stored=False)
-    assert table.own(earlier, now=5_000) == Owned(MINE), "nothing newer is stored"
+    assert table.acquire_lease(earlier, now=5_000) == Leased(MINE), "nothing newer is stored"
 
 
 def test_a_flow_that_starts_anew_takes_its_own_lease_over(table: ConnectionTable) -> None:
     """Its earlier attempt has ended, or it could not have started; that one's function comes too late."""
-    table.own(MINE, now=5_000)
+    table.acquire_lease(MINE, now=5_000)
     anew = dataclasses.replace(MINE, claimed_at=4_000)
-    assert table.own(anew, now=5_000) == Owned(LEASED)
-    assert isinstance(table.own(MINE, now=5_000), NotOwned)
+    assert table.acquire_lease(anew, now=5_000) == Leased(LEASED)
+    assert isinstance(table.acquire_lease(MINE, now=5_000), LeaseRefused)
 
 
 def test_only_its_own_claim_ends_a_lease(table: ConnectionTable) -> None:
     """And ending what is not there creates nothing."""
     table.end_lease("c-1", flow_id="f-1", claimed_at=2_000, stored=True)
     assert list(table.leases(2**53)) == []
-    table.own(MINE, now=5_000)
+    table.acquire_lease(MINE, now=5_000)
     for flow_id, claimed_at in (("f-2", 2_000), ("f-1", 1_999)):
         table.end_lease("c-1", flow_id=flow_id, claimed_at=claimed_at, stored=True)
     assert list(table.leases(5_000 + LEASE_MS)) == [LEASED]
@@ -303,9 +303,9 @@ def test_only_its_own_claim_ends_a_lease(table: ConnectionTable) -> None:
 
 def test_leases_that_have_passed_are_found(table: ConnectionTable) -> None:
     """By the sweeper: what held them may have died. Flows that are due are not among them."""
-    table.own(MINE, now=5_000)
+    table.acquire_lease(MINE, now=5_000)
     other = dataclasses.replace(MINE, connection_id="c-2")
-    table.own(other, now=4_000)
+    table.acquire_lease(other, now=4_000)
     assert list(table.leases(4_000 + LEASE_MS - 1)) == []
     found = [connection.connection_id for connection in table.leases(5_000 + LEASE_MS)]
     assert found == ["c-2", "c-1"]
@@ -316,19 +316,19 @@ def test_leases_that_have_passed_are_found(table: ConnectionTable) -> None:
 def test_a_connection_never_changes_its_owner(table: ConnectionTable) -> None:
     """However late the other customer's claim is, and whether a token is stored or not."""
     other = dataclasses.replace(MINE, customer_id="globex", flow_id="f-2", claimed_at=9_000)
-    table.own(MINE, now=5_000)
-    assert table.own(other, now=5_000) == NotOwned(LEASED)
+    table.acquire_lease(MINE, now=5_000)
+    assert table.acquire_lease(other, now=5_000) == LeaseRefused(LEASED)
     stored(table, MINE)
-    assert table.own(other, now=5_000) == NotOwned(STORED)
+    assert table.acquire_lease(other, now=5_000) == LeaseRefused(STORED)
 
 
 def test_what_finch_did_not_name_is_left_out(table: ConnectionTable) -> None:
     """The answer of an older application may hold a token and a connection alone; an earlier answer's word goes."""
     stored(table, MINE)
     bare = dataclasses.replace(LATER, products=(), provider_id=None, client_type=None, finch_request_id=None)
-    table.own(bare, now=5_000)
+    table.acquire_lease(bare, now=5_000)
     found = dataclasses.replace(bare, stored_claim=2_000, leased_until=5_000 + LEASE_MS)
-    assert table.own(bare, now=5_000) == Owned(found)
+    assert table.acquire_lease(bare, now=5_000) == Leased(found)
 
 
 def test_a_table_that_is_not_there_is_said_without_aws_words(aws: None) -> None:
@@ -344,7 +344,7 @@ def test_stream_images_of_flows_are_read_and_of_connections_are_not(dynamodb_tab
     """The relay sees both kinds of rows."""
     client, name = dynamodb_table
     table = DynamoFlowTable(client, name)
-    table.own(MINE, now=5_000)
+    table.acquire_lease(MINE, now=5_000)
     connection = client.get_item(TableName=name, Key={"id": {"S": "connection#c-1"}})["Item"]
     assert images({"NewImage": connection}) == (None, None)
     assert images({"OldImage": item_of(FLOW), "NewImage": item_of(EVERYTHING)}) == (FLOW, EVERYTHING)

@@ -1,4 +1,4 @@
-"""The callback, step by step: refuse, claim, exchange, check, own, store, settle."""
+"""The callback, step by step: refuse, claim, exchange, check, lease, store, settle."""
 
 from __future__ import annotations
 

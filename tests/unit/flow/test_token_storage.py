@@ -105,7 +105,7 @@ def test_each_step_keeps_time_for_those_after_it(world: World) -> None:
     assert left == {
         "FakeFlowTable.claim": 3.0,
         "FakeFinch.exchange": 12.0,
-        "FakeFlowTable.own": 6.0,
+        "FakeFlowTable.acquire_lease": 6.0,
         "FakeVault.put": 6.0,
         "FakeFallback.put": 3.0,
         "FakeFlowTable.settle": 0.0,

@@ -50,7 +50,7 @@ def update(key, changes, condition, **values):
 @app.get("/callback")
 @tracer.capture_method
 def callback(request: Request, code: str, state: str):
-    """Claim, exchange, own, store, settle, answer with a receipt."""
+    """Claim, exchange, lease, store, settle, answer with a receipt."""
     flow_id = state.partition(".")[0]
     mac = hmac.new(request.cookies[f"__Host-fc-{flow_id}"].encode(), flow_id.encode(), hashlib.sha256).hexdigest()
     logger.info("callback", extra={"flow_id": flow_id, "mac": hashlib.sha256(mac.encode()).hexdigest()})

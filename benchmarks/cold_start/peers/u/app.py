@@ -49,7 +49,7 @@ def update(key, changes, condition, **values):
 @app.get("/callback")
 @tracer.capture_method
 def callback():
-    """Claim, exchange, own, store, settle, answer with a receipt."""
+    """Claim, exchange, lease, store, settle, answer with a receipt."""
     query = app.current_event.query_string_parameters
     code, state = query["code"], query["state"]
     flow_id = state.partition(".")[0]

@@ -26,7 +26,7 @@ from finch_connect.adapters.items import (
     lease_of,
     value,
 )
-from finch_connect.domain.connection import LEASE_MS, Connection, NotOwned, Owned
+from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused
 from finch_connect.domain.flow import CLAIM_GRACE_MS, RESTARTABLE, Flow, NotWritten, StartRule, Status, Written
 
 DUE_INDEX = "due"
@@ -152,8 +152,8 @@ class DynamoFlowTable:
         """See `ports.FlowTable.due`."""
         return map(flow_of, self._overdue(DUE_PARTITION, now))
 
-    def own(self, connection: Connection, *, now: int) -> Owned | NotOwned:
-        """See `ports.ConnectionTable.own`."""
+    def acquire_lease(self, connection: Connection, *, now: int) -> Leased | LeaseRefused:
+        """See `ports.ConnectionTable.acquire_lease`."""
         item = lease_of(connection, until=now + LEASE_MS)
         values = {f":{name}": typed for name, typed in item.items()}
         gone = [name for name in _MAY_BE_UNKNOWN if name not in item]
@@ -173,8 +173,8 @@ class DynamoFlowTable:
                     ReturnValues="ALL_OLD",
                 ).get("Attributes")
         except _ConditionFailedError as failed:
-            return NotOwned(connection_of(failed.item))
-        return Owned(connection_of(before) if before else None)
+            return LeaseRefused(connection_of(failed.item))
+        return Leased(connection_of(before) if before else None)
 
     def end_lease(self, connection_id: str, *, flow_id: str, claimed_at: int, stored: bool) -> None:
         """See `ports.ConnectionTable.end_lease`."""

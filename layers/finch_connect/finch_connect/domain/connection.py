@@ -32,17 +32,17 @@ class Connection:
 
 
 @dataclass(frozen=True, slots=True)
-class Owned:
+class Leased:
     """The connection is this customer's and leased to this claim; `before` is the earlier row, if any."""
 
     before: Connection | None
 
 
 @dataclass(frozen=True, slots=True)
-class NotOwned:
+class LeaseRefused:
     """The connection's row refused: another customer's, a newer token is stored, or another claim is storing one."""
 
-    holder: Connection
+    current: Connection
 
 
 @dataclass(frozen=True, slots=True)

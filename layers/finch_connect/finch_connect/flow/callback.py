@@ -46,7 +46,7 @@ CLAIM_ID_BYTES = 16
 
 # What a step keeps of the request's time for those after it: so many AWS calls, each `call_timeout` long.
 _AFTER_THE_CLAIM = 1  # taking the claim back
-_AFTER_THE_EXCHANGE = 4  # own, store or else the fallback, settle
+_AFTER_THE_EXCHANGE = 4  # lease, store or else the fallback, settle
 _AFTER_THE_STORE = 2  # the fallback, settle
 _AFTER_THE_FALLBACK = 1  # settle
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from finch_connect.domain.connection import Connection, NotOwned, Owned, StoredSecret
+from finch_connect.domain.connection import Connection, Leased, LeaseRefused, StoredSecret
 from finch_connect.domain.flow import Flow, NotWritten, StartRule, Status, Untold, Written
 from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, SessionOpened
 from finch_connect.domain.jws import LinkKey
@@ -91,7 +91,7 @@ class FlowTable(Protocol):
 class ConnectionTable(Protocol):
     """Who owns a connection. Raises ServiceUnavailableError when the table does not answer."""
 
-    def own(self, connection: Connection, *, now: int) -> Owned | NotOwned:
+    def acquire_lease(self, connection: Connection, *, now: int) -> Leased | LeaseRefused:
         """Write the owner and lease the row to this claim (`now`: epoch ms), again or for the first time.
 
         Only if there is no row, or it is the same customer's, leased to no other claim and without a newer token.

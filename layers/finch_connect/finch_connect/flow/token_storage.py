@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from finch_connect.config import Config
-from finch_connect.domain.connection import Connection, Owned, StoredSecret
+from finch_connect.domain.connection import Connection, Leased, StoredSecret
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import Flow, Status, epoch_ms
 from finch_connect.domain.grant import Grant
@@ -48,12 +48,12 @@ def store_grant(flow: Flow, grant: Grant, ports: StoragePorts, config: Config, n
         return _quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
 
     name = _connection_name(grant.connection_id, config)
-    owned = ports.connections.own(connection_for(flow, grant.connection_id, grant, name), now=epoch_ms(now))
-    if isinstance(owned, Owned):
-        return _store(flow, grant, owned, name, ports, now)
-    if owned.holder.customer_id != flow.customer_id:
+    lease = ports.connections.acquire_lease(connection_for(flow, grant.connection_id, grant, name), now=epoch_ms(now))
+    if isinstance(lease, Leased):
+        return _store(flow, grant, lease, name, ports, now)
+    if lease.current.customer_id != flow.customer_id:
         return _quarantine(flow, grant, "owner_mismatch", ports, config, now)
-    if (owned.holder.stored_claim or 0) >= flow.claimed_at:
+    if (lease.current.stored_claim or 0) >= flow.claimed_at:
         # A later claim of the same customer has stored a newer token: this one is not stored over it.
         return flow.settled(Status.CONNECTED, at=now, reason="superseded", reauthorized=True, **_identity(grant))
     # Another claim is storing right now, or died at it: which token is the newer one is decided when that is known.
@@ -172,12 +172,12 @@ def grant_in(text: Secret) -> Grant:
     )
 
 
-def _store(flow: Flow, grant: Grant, owned: Owned, name: str, ports: StoragePorts, now: datetime) -> Flow:
-    stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=owned.before is not None)
+def _store(flow: Flow, grant: Grant, lease: Leased, name: str, ports: StoragePorts, now: datetime) -> Flow:
+    stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=lease.before is not None)
     return flow.settled(
         Status.CONNECTED,
         at=now,
-        reauthorized=owned.before is not None and owned.before.stored_claim is not None,
+        reauthorized=lease.before is not None and lease.before.stored_claim is not None,
         secret_arn=stored.arn,
         secret_version_id=stored.version_id,
         **_identity(grant),
