@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cold_start import report
-from benchmarks.cold_start.fake_services import StandIn, stand_in
+from benchmarks.cold_start.fake_services import FakeServices, fake_services
 from benchmarks.cold_start.measure import NotDoneError, Start, cold_start, instructions
 from benchmarks.cold_start.subjects import BUILT, ROOT, Subject, subjects
 from benchmarks.cold_start.tricks import TRICKS, undone
@@ -30,7 +30,7 @@ DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "README.md")
 ROUNDS, QUICK_ROUNDS, WARM, COUNTED_WARM = 20, 5, 30, 20
 
 
-def measured(chosen: Sequence[Subject], server: StandIn, rounds: int) -> dict[str, list[Start]]:
+def measured(chosen: Sequence[Subject], server: FakeServices, rounds: int) -> dict[str, list[Start]]:
     """Start every subject once a round, in another order each round, so that noise falls on all alike."""
     starts: dict[str, list[Start]] = {subject.name: [] for subject in chosen}
     order, shuffle, total = list(chosen), random.Random(7), rounds * len(chosen)  # noqa: S311  # an order, no secret
@@ -46,14 +46,14 @@ def measured(chosen: Sequence[Subject], server: StandIn, rounds: int) -> dict[st
     return starts
 
 
-def counted(subject: Subject, server: StandIn) -> tuple[float, float]:
+def counted(subject: Subject, server: FakeServices) -> tuple[float, float]:
     """Count a subject's instructions: millions to the first response, and millions of one warm invocation."""
     first = instructions(subject, server, 1)
     warm = (instructions(subject, server, 1 + COUNTED_WARM) - first) / COUNTED_WARM
     return round(first / 1e6, 1), round(warm / 1e6, 3)
 
 
-def instruction_counts(chosen: Sequence[Subject], server: StandIn) -> dict[str, tuple[float, float]]:
+def instruction_counts(chosen: Sequence[Subject], server: FakeServices) -> dict[str, tuple[float, float]]:
     """Count the instructions of each subject."""
     found = {}
     for number, subject in enumerate(chosen):
@@ -79,7 +79,7 @@ def machine(rounds: int) -> dict[str, str | int]:
     return {"processor": processor, "python": platform.python_version(), "rounds": rounds}
 
 
-def record_of(chosen: Sequence[Subject], server: StandIn, rounds: int, *, with_tricks: bool) -> dict[str, Any]:
+def record_of(chosen: Sequence[Subject], server: FakeServices, rounds: int, *, with_tricks: bool) -> dict[str, Any]:
     """Measure subjects, and what each trick is worth, in the same rounds."""
     by_name = {subject.name: subject for subject in chosen}
     without = [undone(trick, by_name[trick.subject], server) for trick in TRICKS] if with_tricks else []
@@ -118,7 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (given.instructions or given.record) and shutil.which("valgrind") is None:
         print("Counting instructions needs callgrind: install valgrind (apt-get install valgrind).", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="finch-bench-") as folder, stand_in(Path(folder)) as server:
+    with tempfile.TemporaryDirectory(prefix="finch-bench-") as folder, fake_services(Path(folder)) as server:
         print("Building the functions, installing the peers (once)", file=sys.stderr)
         chosen = [one for one in subjects(server) if not given.only or one.name in {"C", *given.only}]
         rounds = given.rounds or (QUICK_ROUNDS if given.quick else ROUNDS)

@@ -63,7 +63,7 @@ class _Server(ThreadingHTTPServer):
         """Say nothing: a process that was ended leaves its connections broken."""
 
 
-class StandIn:
+class FakeServices:
     """The server. `calls` has the operations since the last `forget()`, in order: `PutItem`, `POST /auth/token`, …
 
     `asked` has the headers of those that went to AWS.
@@ -97,9 +97,9 @@ class StandIn:
 
 
 @contextmanager
-def stand_in(folder: Path) -> Iterator[StandIn]:
+def fake_services(folder: Path) -> Iterator[FakeServices]:
     """Serve while the block runs; certificates go into `folder`."""
-    server = StandIn(folder)
+    server = FakeServices(folder)
     try:
         yield server
     finally:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.cold_start.fake_services import StandIn
+from benchmarks.cold_start.fake_services import FakeServices
 from benchmarks.cold_start.runtime_api import RuntimeApi
 from benchmarks.cold_start.subjects import ROOT, Subject, installed
 
@@ -53,7 +53,7 @@ class NotDoneError(Exception):
     """A subject did not do its work; the text says what is missing."""
 
 
-def cold_start(subject: Subject, server: StandIn, *, warm: int) -> Start:
+def cold_start(subject: Subject, server: FakeServices, *, warm: int) -> Start:
     """Start the subject once, let it answer `1 + warm` events, and end it. Raises NotDoneError."""
     pid = 0
 
@@ -76,7 +76,7 @@ def cold_start(subject: Subject, server: StandIn, *, warm: int) -> Start:
     return Start(api.asked[0].since(Stamp(begun, 0.0)), spans[0], warm_cpu, peak)
 
 
-def instructions(subject: Subject, server: StandIn, invocations: int) -> int:
+def instructions(subject: Subject, server: FakeServices, invocations: int) -> int:
     """Return how many instructions init and that many invocations take, by callgrind: repeatable, and very slow."""
     api = RuntimeApi([subject.event() for _ in range(invocations)], lambda: None)
     with tempfile.TemporaryDirectory() as folder:
@@ -144,7 +144,7 @@ def _wait(api: RuntimeApi, process: subprocess.Popen[bytes], seconds: float = PA
         raise NotDoneError(api.error[:2000])
 
 
-def _check(subject: Subject, api: RuntimeApi, server: StandIn, invocations: int) -> None:
+def _check(subject: Subject, api: RuntimeApi, server: FakeServices, invocations: int) -> None:
     """Raise NotDoneError unless each invocation redirected and made its calls, in order."""
     statuses = {answer.get("statusCode") for answer in api.answers}
     if len(api.answers) != invocations or not statuses <= _REDIRECTS:

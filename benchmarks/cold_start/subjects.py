@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 
 import jwt
 
-from benchmarks.cold_start.fake_services import LINK_KEY, StandIn
+from benchmarks.cold_start.fake_services import LINK_KEY, FakeServices
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import base64url, cookie_name, flow_id_of, new_cookie, state_of
 from local.engine.deploy import build
@@ -52,7 +52,7 @@ class Subject:
         return sum(file.stat().st_size for path in self.paths for file in path.rglob("*") if file.is_file())
 
 
-def our_functions(server: StandIn) -> list[Subject]:
+def our_functions(server: FakeServices) -> list[Subject]:
     """Return connect and callback as they ship, pointed at the stand-in."""
     built = build().parent
     layer = _layer(built / "FinchConnectLayer" / "python", server)
@@ -63,7 +63,7 @@ def our_functions(server: StandIn) -> list[Subject]:
     ]
 
 
-def subjects(server: StandIn) -> list[Subject]:
+def subjects(server: FakeServices) -> list[Subject]:
     """Return all subjects, built and installed, pointed at the stand-in."""
     ours = our_functions(server)
     usual = {**_settings(server), "AWS_CA_BUNDLE": str(server.full_bundle)}
@@ -81,7 +81,7 @@ def subjects(server: StandIn) -> list[Subject]:
     ]
 
 
-def _compiled(peer: Path, server: StandIn) -> Path:
+def _compiled(peer: Path, server: FakeServices) -> Path:
     """Return a copy of a peer's handler with valid bytecode: our own handlers ship without."""
     copy = server.authority.with_name(f"peer-{peer.name}")
     shutil.copytree(peer, copy)
@@ -89,7 +89,7 @@ def _compiled(peer: Path, server: StandIn) -> Path:
     return copy
 
 
-def _layer(built: Path, server: StandIn) -> Path:
+def _layer(built: Path, server: FakeServices) -> Path:
     """Return a copy of the layer whose certifi also trusts the stand-in: our client for Finch reads no variable."""
     copy = server.authority.with_name("layer")
     shutil.copytree(built, copy)
@@ -120,7 +120,7 @@ def _run(*arguments: str) -> None:
     subprocess.run([sys.executable, *arguments], check=True)  # our own arguments
 
 
-def _small_bundle(server: StandIn, layer: Path) -> Path:
+def _small_bundle(server: FakeServices, layer: Path) -> Path:
     """Return the roots that the layer ships for AWS's endpoints, with the stand-in's authority."""
     shipped = (layer / "finch_connect" / "amazon-root-cas.pem").read_bytes()
     path = server.authority.with_name("small-bundle.pem")
@@ -128,7 +128,7 @@ def _small_bundle(server: StandIn, layer: Path) -> Path:
     return path
 
 
-def _settings(server: StandIn) -> dict[str, str]:
+def _settings(server: FakeServices) -> dict[str, str]:
     example = json.loads((ROOT / "events" / "env.example.json").read_text())["Parameters"]
     prefix = "arn:aws:secretsmanager:eu-central-1:000000000000:secret:finch/dev/config/"
     return {

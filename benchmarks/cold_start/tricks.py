@@ -13,13 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.cold_start.fake_services import StandIn
+from benchmarks.cold_start.fake_services import FakeServices
 from benchmarks.cold_start.subjects import PEERS, Subject, installed
 
 type Edit = tuple[str, str, str]
 """A module of the layer, what stands there once, and what takes its place."""
 
-type Change = Callable[[Path, StandIn, Subject], Subject]
+type Change = Callable[[Path, FakeServices, Subject], Subject]
 """Changes the layer's copy (a folder), or the subject that already uses it."""
 
 
@@ -33,7 +33,7 @@ class Trick:
     change: Change = lambda _layer, _server, subject: subject
 
 
-def undone(trick: Trick, subject: Subject, server: StandIn) -> Subject:
+def undone(trick: Trick, subject: Subject, server: FakeServices) -> Subject:
     """Return the subject without the trick, under the trick's title. Raises ValueError when its text is not there."""
     function, layer = subject.paths
     copy = server.authority.with_name(f"without-{TRICKS.index(trick)}")
@@ -58,24 +58,24 @@ def _compile(path: Path) -> None:
     )
 
 
-def _no_bytecode(layer: Path, _server: StandIn, subject: Subject) -> Subject:
+def _no_bytecode(layer: Path, _server: FakeServices, subject: Subject) -> Subject:
     for folder in list(layer.rglob("__pycache__")):
         shutil.rmtree(folder)
     return subject
 
 
-def _all_models(layer: Path, _server: StandIn, subject: Subject) -> Subject:
+def _all_models(layer: Path, _server: FakeServices, subject: Subject) -> Subject:
     shutil.rmtree(layer / "botocore" / "data")
     shutil.copytree(installed(PEERS / "c") / "botocore" / "data", layer / "botocore" / "data")
     return subject
 
 
-def _all_authorities(_layer: Path, server: StandIn, subject: Subject) -> Subject:
+def _all_authorities(_layer: Path, server: FakeServices, subject: Subject) -> Subject:
     return replace(subject, environment={**subject.environment, "AWS_CA_BUNDLE": str(server.full_bundle)})
 
 
 def _packages(peer: str, *names: str) -> Change:
-    def change(layer: Path, _server: StandIn, subject: Subject) -> Subject:
+    def change(layer: Path, _server: FakeServices, subject: Subject) -> Subject:
         for name in names:
             shutil.copytree(installed(PEERS / peer) / name, layer / name)
         return subject

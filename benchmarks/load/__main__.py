@@ -13,9 +13,9 @@ import threading
 from collections import Counter
 
 from benchmarks.load import report
-from benchmarks.load.harness import Stage, stage
+from benchmarks.load.harness import Harness, harness
 from benchmarks.load.overdue import sweep_overdue
-from benchmarks.load.person import Journey, Told
+from benchmarks.load.person import Journey, Shown
 from benchmarks.load.run import run
 from benchmarks.load.users import Plan
 from local.engine.supervised import ROOT, EngineError
@@ -27,7 +27,7 @@ _LINES_SECONDS = 10.0
 _BAR = 30
 
 
-class Shown:
+class ProgressLine:
     """Shows how far it is: one line that changes on a terminal, a line now and then elsewhere."""
 
     def __init__(self, flows: int) -> None:
@@ -35,25 +35,25 @@ class Shown:
         self._next = 0.0
 
     def __call__(self, journeys: list[Journey], seconds: float) -> None:
-        """Show it; see `crowd.Progress`."""
+        """Show it; see `users.Progress`."""
         live, over = sys.stderr.isatty(), len(journeys) == self._flows
         if not (live or over or seconds >= self._next):
             return
         self._next = seconds + _LINES_SECONDS
-        told = Counter(journey.told for journey in list(journeys))
+        shown = Counter(journey.shown for journey in list(journeys))
         filled = len(journeys) * _BAR // self._flows
         line = (
             f"[{'#' * filled}{'.' * (_BAR - filled)}] {len(journeys):,}/{self._flows:,} flows  {seconds:4.0f} s  "
-            f"{len(journeys) / seconds if seconds else 0.0:5.1f}/s  connected {told[Told.CONNECTED]:,}"
+            f"{len(journeys) / seconds if seconds else 0.0:5.1f}/s  connected {shown[Shown.CONNECTED]:,}"
         )
         print(f"\r{line}" if live else line, end="\n" if over or not live else "", file=sys.stderr, flush=True)
 
 
 def command(settings: LoadSettings) -> str:
     """Return what makes such a report."""
-    told = f"make load FLOWS={settings.flows} BROWSERS={settings.browsers} FAULTS={settings.faults * 100:.0f}"
+    command = f"make load FLOWS={settings.flows} BROWSERS={settings.browsers} FAULTS={settings.faults * 100:.0f}"
     more = f" OVERDUE={settings.overdue}" if settings.overdue else ""
-    return f"{told} SEED={settings.seed}{more} RECORD=1"
+    return f"{command} SEED={settings.seed}{more} RECORD=1"
 
 
 def main() -> int:
@@ -64,7 +64,7 @@ def main() -> int:
         _say(str(error))
         return 2
     try:
-        with stage(with_faults=settings.faults > 0, seed=settings.seed, echo=_say) as ready:
+        with harness(with_faults=settings.faults > 0, seed=settings.seed, echo=_say) as ready:
             complete = _run(settings, ready)
             _say("Removing it all")
     except EngineError as error:
@@ -73,13 +73,13 @@ def main() -> int:
     return 0 if complete else 1
 
 
-def _run(settings: LoadSettings, ready: Stage) -> bool:
-    """Run on a stage, print and record; return whether all flows were begun and all is accounted for."""
+def _run(settings: LoadSettings, ready: Harness) -> bool:
+    """Run on a harness, print and record; return whether all flows were begun and all is accounted for."""
     plan = Plan(settings.flows, settings.browsers, settings.faults, settings.seed, settings.minutes * 60)
     stop = threading.Event()
     signal.signal(signal.SIGINT, lambda *_: stop.set())
     _say(f"Letting {plan.flows:,} people come with {plan.browsers} browsers")
-    load = run(plan, ready, Shown(plan.flows), stop)
+    load = run(plan, ready, ProgressLine(plan.flows), stop)
     swept = None
     if settings.overdue:
         _say(f"Sweeping {settings.overdue:,} overdue rows")

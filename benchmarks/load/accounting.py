@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from benchmarks.load.person import Journey, Told
+from benchmarks.load.person import Journey, Shown
 from finch_connect.domain.connection import Connection
 from finch_connect.domain.flow import SETTLED, Flow, Status
 
@@ -26,14 +26,14 @@ _EVENTS = {
 _GAVE_UP = {Status.CONNECTED, Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED}
 """A person who went away before the last word can hear it later, at the same address; each of these has an event."""
 
-_AGREES: Mapping[Told, set[Status]] = {
-    Told.CONNECTED: {Status.CONNECTED},
-    Told.DENIED: {Status.DENIED},
-    Told.FAILED: {Status.FAILED},
-    Told.ORPHANED: {Status.ORPHANED},
-    Told.NOTHING: {Status.ABANDONED},
-    Told.TRY_AGAIN: _GAVE_UP,
-    Told.BEING_FINISHED: _GAVE_UP,
+_AGREES: Mapping[Shown, set[Status]] = {
+    Shown.CONNECTED: {Status.CONNECTED},
+    Shown.DENIED: {Status.DENIED},
+    Shown.FAILED: {Status.FAILED},
+    Shown.ORPHANED: {Status.ORPHANED},
+    Shown.NOTHING: {Status.ABANDONED},
+    Shown.TRY_AGAIN: _GAVE_UP,
+    Shown.BEING_FINISHED: _GAVE_UP,
 }
 """What a row may say after a person was told this. Nobody here may be quarantined: each customer has its own login."""
 
@@ -77,27 +77,27 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How many of what; and what does not fit. `told` has, for each last word, what the rows say."""
+    """How many of what; and what does not fit. `shown` has, for each last word, what the rows say."""
 
     begun: int
     opened: int
-    told: Mapping[str, Mapping[str, int]]
+    shown: Mapping[str, Mapping[str, int]]
     rows: Mapping[str, int]
     reasons: Mapping[str, int]
     events: Mapping[str, int]
     deliveries: int
     secrets: int
     granted: int
-    told_as_lost: int
+    reported_lost: int
     problems: Sequence[str]
 
 
 def account(evidence: Evidence) -> Account:
     """Hold everything against everything."""
-    told_once = {event["detail"]["event_id"]: event for event in evidence.events}
+    published_once = {event["detail"]["event_id"]: event for event in evidence.events}
     problems = [
         *_rows(evidence),
-        *_events(evidence, list(told_once.values())),
+        *_events(evidence, list(published_once.values())),
         *_vault(evidence),
         *_tokens(evidence),
         *_people(evidence),
@@ -105,22 +105,22 @@ def account(evidence: Evidence) -> Account:
     return Account(
         begun=len(evidence.journeys),
         opened=sum(journey.opened for journey in evidence.journeys),
-        told={
-            str(told): _counted(
+        shown={
+            str(shown): _counted(
                 str(_status(evidence, journey.customer.flow_id) or "no row")
                 for journey in evidence.journeys
-                if journey.told is told
+                if journey.shown is shown
             )
-            for told in Told
-            if any(journey.told is told for journey in evidence.journeys)
+            for shown in Shown
+            if any(journey.shown is shown for journey in evidence.journeys)
         },
         rows=_counted(str(flow.status) for flow in evidence.flows.values()),
         reasons=_counted(f"{flow.status}: {flow.reason}" for flow in evidence.flows.values() if flow.reason),
-        events=_counted(str(event["detail-type"]) for event in told_once.values()),
+        events=_counted(str(event["detail-type"]) for event in published_once.values()),
         deliveries=len(evidence.events),
         secrets=len(evidence.kept),
         granted=sum(one.tokens for one in evidence.granted),
-        told_as_lost=sum(map(_told_as_lost, evidence.flows.values())),
+        reported_lost=sum(map(_reported_lost, evidence.flows.values())),
         problems=problems,
     )
 
@@ -135,7 +135,7 @@ def _rows(evidence: Evidence) -> Iterator[str]:
         if flow.status not in SETTLED:
             yield f"flow {flow.flow_id} is still {flow.status}"
         elif flow.published_at is None or flow.due_at is not None:
-            yield f"flow {flow.flow_id} is {flow.status} and not marked as told"
+            yield f"flow {flow.flow_id} is {flow.status} and not marked as published"
     for owner in evidence.owners.values():
         if owner.leased_until is not None:
             yield f"connection {owner.connection_id} is still leased to flow {owner.flow_id}"
@@ -182,7 +182,7 @@ def _vault(evidence: Evidence) -> Iterator[str]:
             yield f"the secret of connection {one.connection_id} is not its owner's"
         if flow is None or flow.customer_id != one.customer_id:
             yield f"the secret of connection {one.connection_id} names a flow of another customer"
-        elif flow.status is not Status.CONNECTED and not _told_as_lost(flow):
+        elif flow.status is not Status.CONNECTED and not _reported_lost(flow):
             yield f"the token of flow {flow.flow_id} is in the vault and the flow is {flow.status}"
         elif flow.status is Status.CONNECTED and flow.connection_id != one.connection_id:
             yield f"flow {flow.flow_id} is connected as another connection than its secret's"
@@ -204,17 +204,17 @@ def _people(evidence: Evidence) -> Iterator[str]:
     """What each person was last told agrees with the row."""
     for journey in evidence.journeys:
         flow = evidence.flows.get(journey.customer.flow_id)
-        if journey.told not in _AGREES:
-            yield f"the person of flow {journey.customer.flow_id} was told: {journey.told}"
-        elif flow is not None and flow.status not in _AGREES[journey.told]:
-            yield f"the person of flow {flow.flow_id} was told {journey.told}, and the row says {flow.status}"
-        elif flow is None and journey.told is not Told.TRY_AGAIN:
-            yield f"the person of flow {journey.customer.flow_id} was told {journey.told}, and there is no row"
+        if journey.shown not in _AGREES:
+            yield f"the person of flow {journey.customer.flow_id} was told: {journey.shown}"
+        elif flow is not None and flow.status not in _AGREES[journey.shown]:
+            yield f"the person of flow {flow.flow_id} was told {journey.shown}, and the row says {flow.status}"
+        elif flow is None and journey.shown is not Shown.TRY_AGAIN:
+            yield f"the person of flow {journey.customer.flow_id} was told {journey.shown}, and there is no row"
         elif flow is not None and journey.connection_id not in {None, flow.connection_id}:
             yield f"the person of flow {flow.flow_id} was told of another connection than the row's"
 
 
-def _told_as_lost(flow: Flow) -> bool:
+def _reported_lost(flow: Flow) -> bool:
     """Tell whether neither vault nor fallback answered, so that nobody could know that the vault had the token."""
     return flow.status is Status.ORPHANED and flow.reason == "token_lost"
 

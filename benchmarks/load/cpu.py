@@ -14,13 +14,13 @@ from local.polling import Polling
 
 EMULATOR = "emulator (MiniStack, one process)"
 PROXY = "fault proxies (two processes)"
-FRONT = "HTTP front (SAM CLI's local API server)"
+API_GATEWAY = "API Gateway (SAM CLI's local API server)"
 FINCH = "simulated Finch"
-CORRECTED = "corrections of the emulator's secret versions"
+SHIM = "corrections of the emulator's secret versions"
 BROWSERS = "browsers"
 REST = "the run itself (consumer, invoking functions, progress)"
 
-HERE = (FRONT, FINCH, CORRECTED, BROWSERS, REST)
+HERE = (API_GATEWAY, FINCH, SHIM, BROWSERS, REST)
 """The parts that share this one process."""
 
 _PROC = Path("/proc")
@@ -113,7 +113,7 @@ def _busy() -> float:
 def _part(command: str) -> str | None:
     if (function := _FUNCTION.search(command)) is not None:
         return f"function {function.group(1).lower()}"
-    if "guard.py" in command:
+    if "supervisor.py" in command:
         return None
     if "microburst" in command:
         return PROXY

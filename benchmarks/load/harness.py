@@ -14,8 +14,8 @@ from finch_connect.adapters.items import CONNECTION_KEY, FLOW_KEY, connection_of
 from finch_connect.domain.connection import Connection
 from finch_connect.domain.flow import Flow, Status
 from local.engine import LocalStack, RunningStack
-from local.engine.microburst import AwsFault, Kind, Microburst, microburst, stand_before
-from local.engine.secretsmanager_shim import Corrected
+from local.engine.microburst import AwsFault, Kind, Microburst, microburst, route_through
+from local.engine.secretsmanager_shim import SecretsManagerShim
 from local.engine.stack import LOCAL_STAGE, Echo
 from local.simulator import Fault, Simulator
 from local.simulator.faults import Faults
@@ -23,7 +23,7 @@ from local.simulator.faults import Faults
 _CLIENT_ID = "client-load"
 _CLIENT_SECRET = "secret-of-a-simulator"  # noqa: S105  # the simulator's own
 AT_ONCE = 8 * (os.cpu_count() or 1)
-"""So many functions run at the same time; who comes then waits at the front.
+"""So many functions run at the same time; who comes then waits at the API gateway.
 
 The emulator starts a process for each call that finds none free, and each unpacks the layer: with a hundred of them the
 first minute is nothing else, and calls that wait for a processor run into their timeouts. Warm, the rate is the same.
@@ -44,16 +44,16 @@ _FINCH_FAULTS: tuple[Mapping[str, Any], ...] = (
 
 
 @dataclass
-class Stage:
+class Harness:
     """The deployed stack with Finch beside it; where AWS's calls may be broken, with proxies before AWS.
 
-    The sweeper looks for versions of secrets, which the emulator names wrongly: `corrected` sees to them.
+    The sweeper looks for versions of secrets, which the emulator names wrongly: `shim` sees to them.
     """
 
     stack: RunningStack
     finch: Simulator
     proxies: Sequence[Microburst]
-    corrected: Corrected | None
+    shim: SecretsManagerShim | None
 
     @contextlib.contextmanager
     def faults(self, share: float) -> Iterator[None]:
@@ -126,7 +126,7 @@ class Stage:
 
 
 @contextlib.contextmanager
-def stage(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Iterator[Stage]:
+def harness(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Iterator[Harness]:
     """Run it all until the context ends. Roles are not enforced: the proxy breaks signatures. Raises EngineError."""
     draw = random.Random(seed).random  # noqa: S311  # faults, no secrets
     with contextlib.ExitStack() as stack:
@@ -144,13 +144,13 @@ def stage(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Itera
         )
         finch.redirect_uris.add(f"{running.public_url}/callback")
         if not with_faults:
-            yield Stage(running, finch, (), None)
+            yield Harness(running, finch, (), None)
             return
         echo("Putting the fault proxies before AWS")
-        corrected = stack.enter_context(Corrected(local.endpoint_url))
-        proxy, secrets = (stack.enter_context(microburst(url)) for url in (local.endpoint_url, corrected.url))
-        stand_before(running, proxy, AWS_ENDPOINT_URL_SECRETS_MANAGER=secrets.url)
-        yield Stage(running, finch, (proxy, secrets), corrected)
+        shim = stack.enter_context(SecretsManagerShim(local.endpoint_url))
+        proxy, secrets = (stack.enter_context(microburst(url)) for url in (local.endpoint_url, shim.url))
+        route_through(running, proxy, AWS_ENDPOINT_URL_SECRETS_MANAGER=secrets.url)
+        yield Harness(running, finch, (proxy, secrets), shim)
 
 
 def _in_turn(share: float, kinds: int) -> list[float]:

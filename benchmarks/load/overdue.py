@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.load.consumer import Consumer
-from benchmarks.load.harness import Stage
+from benchmarks.load.harness import Harness
 from benchmarks.load.run import finish
 from finch_connect.adapters.items import item_of
 from finch_connect.domain.flow import ConnectMode, Flow, Status, epoch_ms
@@ -62,39 +62,39 @@ class Swept:
     problems: Sequence[str]
 
 
-def sweep_overdue(stage: Stage, number: int) -> Swept:
+def sweep_overdue(harness: Harness, number: int) -> Swept:
     """Write so many overdue rows, sweep until nothing remains, and look."""
     kinds = [kind for kind, share in _KINDS.items() for _ in range(number * share // sum(_KINDS.values()))]
     flows = {flow.flow_id: (kind, flow) for place, kind in enumerate(kinds) for flow in [_overdue(kind, place)]}
-    with _lost_stream(stage):
-        _write(stage, [flow for _, flow in flows.values()])
+    with _lost_stream(harness):
+        _write(harness, [flow for _, flow in flows.values()])
     for kind, flow in flows.values():
         if kind == "unstored":
-            _let_wait(stage, flow)
-    with Consumer(stage.stack.client("sqs"), stage.stack.queue_url) as consumer:
+            _let_wait(harness, flow)
+    with Consumer(harness.stack.client("sqs"), harness.stack.queue_url) as consumer:
         begun = time.monotonic()
-        sweeps = finish(stage, consumer)
+        sweeps = finish(harness, consumer)
         seconds = time.monotonic() - begun
         events = [seen.event for seen in consumer.seen()]
-    return Swept(len(flows), seconds, sweeps, list(_problems(flows, stage, events)))
+    return Swept(len(flows), seconds, sweeps, list(_problems(flows, harness, events)))
 
 
 def _problems(
-    flows: Mapping[str, tuple[str, Flow]], stage: Stage, events: Sequence[Mapping[str, Any]]
+    flows: Mapping[str, tuple[str, Flow]], harness: Harness, events: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
-    rows, _ = stage.rows()
-    secrets = {json.loads(text)["flow_id"] for text in stage.secrets("connections").values()}
-    told = {event["detail"]["event_id"]: event for event in events}
-    events_of = Counter(event["detail"]["flow_id"] for event in told.values())
+    rows, _ = harness.rows()
+    secrets = {json.loads(text)["flow_id"] for text in harness.secrets("connections").values()}
+    published = {event["detail"]["event_id"]: event for event in events}
+    events_of = Counter(event["detail"]["flow_id"] for event in published.values())
     for flow_id, (kind, _) in flows.items():
         row, (status, detail_type) = rows[flow_id], _ENDS[kind]
         if row.status is not status or row.published_at is None or row.due_at is not None:
             yield f"row {flow_id} ({kind}) is {row.status}, published {row.published_at}, due {row.due_at}"
-        if events_of[flow_id] != 1 or told.get(row.event_id, {}).get("detail-type") != detail_type:
+        if events_of[flow_id] != 1 or published.get(row.event_id, {}).get("detail-type") != detail_type:
             yield f"row {flow_id} ({kind}) has {events_of[flow_id]} events"
         if (kind == "unstored") != (flow_id in secrets):
             yield f"row {flow_id} ({kind}) and the vault do not agree"
-    yield from (f"the token of {attempt} still waits" for attempt in stage.waiting())
+    yield from (f"the token of {attempt} still waits" for attempt in harness.waiting())
 
 
 def _overdue(kind: str, place: int) -> Flow:
@@ -130,9 +130,9 @@ def _overdue(kind: str, place: int) -> Flow:
 
 
 @contextlib.contextmanager
-def _lost_stream(stage: Stage) -> Iterator[None]:
+def _lost_stream(harness: Harness) -> Iterator[None]:
     """What is written within is in no stream for the relay: its mapping goes, and comes back with what comes then."""
-    functions, name = stage.stack.client("lambda"), stage.stack.deployed.resources["RelayFunction"]
+    functions, name = harness.stack.client("lambda"), harness.stack.deployed.resources["RelayFunction"]
     (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
     functions.delete_event_source_mapping(UUID=mapping["UUID"])
     yield
@@ -140,18 +140,18 @@ def _lost_stream(stage: Stage) -> Iterator[None]:
     functions.create_event_source_mapping(FunctionName=mapping["FunctionArn"], StartingPosition="LATEST", **kept)
 
 
-def _write(stage: Stage, flows: Sequence[Flow]) -> None:
-    client, table = stage.stack.client("dynamodb"), stage.stack.outputs["TableName"]
+def _write(harness: Harness, flows: Sequence[Flow]) -> None:
+    client, table = harness.stack.client("dynamodb"), harness.stack.outputs["TableName"]
     for start in range(0, len(flows), _BATCH):
         requests = [{"PutRequest": {"Item": item_of(flow)}} for flow in flows[start : start + _BATCH]]
         while requests:
             requests = client.batch_write_item(RequestItems={table: requests})["UnprocessedItems"].get(table, [])
 
 
-def _let_wait(stage: Stage, flow: Flow) -> None:
+def _let_wait(harness: Harness, flow: Flow) -> None:
     """Put the token where the callback puts it when the vault is away."""
     token = Secret(f"token-of-{flow.flow_id}")
     grant = Grant(access_token=token, request_id=None, connection_id=flow.connection_id, provider_id=flow.provider_id)
-    stage.stack.client("ssm").put_parameter(
+    harness.stack.client("ssm").put_parameter(
         Name=f"/finch/{LOCAL_STAGE}/unstored/{flow.attempt}", Value=document(flow, grant).reveal(), Type="SecureString"
     )

@@ -21,7 +21,7 @@ from finch_connect.domain.states import flow_id_of
 from local.browser import Browser, Page
 from local.simulator.person import approve, deny
 
-PATIENCE = 5
+MAX_TRIES = 5
 """So often a person asks the same address before they give up."""
 
 _HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
@@ -39,7 +39,7 @@ class Intent(enum.StrEnum):
     LEAVE = "leave"
 
 
-class Told(enum.StrEnum):
+class Shown(enum.StrEnum):
     """What a person was last shown. The first five are a receipt's words."""
 
     CONNECTED = "connected"
@@ -79,7 +79,7 @@ class Journey:
     """
 
     customer: Customer
-    told: Told = Told.NO_ANSWER
+    shown: Shown = Shown.NO_ANSWER
     opened: bool = False
     connection_id: str | None = None
     tries: int = 0
@@ -103,7 +103,7 @@ class Person:
         try:
             self._go()
         except requests.RequestException:
-            self._journey.told = Told.NO_ANSWER
+            self._journey.shown = Shown.NO_ANSWER
         self._journey.ended = time.monotonic()
         return self._journey
 
@@ -111,23 +111,23 @@ class Person:
         journey, customer = self._journey, self._customer
         opened = self._timed("link", self._open)
         if opened.location is None:
-            journey.told = _word(opened)
+            journey.shown = _word(opened)
             return
         journey.opened = True
         if customer.intent is Intent.LEAVE:
-            journey.told = Told.NOTHING
+            journey.shown = Shown.NOTHING
             return
         address = opened.location
         callback = self._timed("finch", lambda: self._at_finch(address))
-        self._read(self._timed("callback", lambda: self._patiently(lambda: self._browser.get(callback))))
+        self._read(self._timed("callback", lambda: self._retry(lambda: self._browser.get(callback))))
 
     def _open(self) -> Page:
         """Open the link; where it asks first, press the button."""
-        page = self._patiently(lambda: self._browser.get(self._customer.link))
+        page = self._retry(lambda: self._browser.get(self._customer.link))
         fields = {name: html.unescape(value) for name, value in _HIDDEN.findall(page.text)}
         if page.status == HTTPStatus.OK and fields:
             action = self._customer.link.partition("?")[0]
-            return self._patiently(lambda: self._browser.post(action, fields))
+            return self._retry(lambda: self._browser.post(action, fields))
         return page
 
     def _at_finch(self, address: str) -> str:
@@ -135,11 +135,11 @@ class Person:
             return deny(Browser(), address)
         return approve(Browser(), address, username=self._customer.username)
 
-    def _patiently(self, ask: Callable[[], Page]) -> Page:
+    def _retry(self, ask: Callable[[], Page]) -> Page:
         """Ask until there is a last word, as often as a person would, with the waits that the pages ask for."""
         page = ask()
-        for _ in range(PATIENCE - 1):
-            if _word(page) not in {Told.TRY_AGAIN, Told.BEING_FINISHED}:
+        for _ in range(MAX_TRIES - 1):
+            if _word(page) not in {Shown.TRY_AGAIN, Shown.BEING_FINISHED}:
                 break
             self._journey.tries += 1
             self._pause(float(page.headers.get("Refresh") or page.headers.get("Retry-After") or _WAIT_SECONDS))
@@ -150,11 +150,11 @@ class Person:
         """Read the receipt of the way back, as the team's backend does. Raises ReceiptError for one that is none."""
         journey = self._journey
         if page.status != HTTPStatus.SEE_OTHER or page.location is None:
-            journey.told = _word(page)
+            journey.shown = _word(page)
             return
         receipt = page.location.partition("finch_receipt=")[2]
         claims = verify_receipt(receipt, key=self._key, issuer=self._issuer, customer_id=journey.customer.customer_id)
-        journey.told = Told(claims["status"])
+        journey.shown = Shown(claims["status"])
         journey.connection_id = claims.get("connection_id")
 
     def _timed[T](self, step: str, do: Callable[[], T]) -> T:
@@ -165,8 +165,8 @@ class Person:
             self._journey.seconds[step] = time.monotonic() - begun
 
 
-def _word(page: Page) -> Told:
+def _word(page: Page) -> Shown:
     """Return what a page that is no redirect says."""
     if page.status == HTTPStatus.ACCEPTED:
-        return Told.BEING_FINISHED
-    return Told.TRY_AGAIN if page.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Told.ANYTHING_ELSE
+        return Shown.BEING_FINISHED
+    return Shown.TRY_AGAIN if page.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Shown.ANYTHING_ELSE

@@ -84,7 +84,7 @@ def _account(load: Load) -> str:
     lines = [
         "| the person was last told | people | rows, in the end |",
         "| --- | ---: | --- |",
-        *(f"| {told} | {sum(rows.values()):,} | {_listed(rows)} |" for told, rows in account.told.items()),
+        *(f"| {shown} | {sum(rows.values()):,} | {_listed(rows)} |" for shown, rows in account.shown.items()),
         "",
         f"- {account.rows.get('connected', 0):,} connected rows = {live:,} events of a connection = "
         f"{account.secrets:,} secrets.",
@@ -159,7 +159,7 @@ def _limit(load: Load, total: float) -> list[str]:
     functions = sum(seconds for part, seconds in load.cpu_seconds.items() if part.startswith("function "))
     cold = sum(number for part, number in load.processes.items() if part.startswith("function "))
     here = sum(load.cpu_seconds.get(part, 0.0) for part in cpu.HERE)
-    ours, machine, emulator, front = (
+    ours, machine, emulator, api_gateway = (
         seconds / load.seconds
         for seconds in (total, load.machine_seconds, load.cpu_seconds.get(cpu.EMULATOR, 0.0), here)
     )
@@ -167,15 +167,15 @@ def _limit(load: Load, total: float) -> list[str]:
         limit = "this machine's processors"
     elif emulator >= _FULL:
         limit = "the emulator, one Python process that can use one core"
-    elif front >= _FULL:
-        limit = "the process of front, simulator and browsers, which can use one core"
+    elif api_gateway >= _FULL:
+        limit = "the process of API gateway, simulator and browsers, which can use one core"
     else:
         limit = "no processor: it was waiting, for what was broken and for what starts"
     return [
         f"The limit was {limit}. {machine:.1f} of {cores} cores were busy, {ours:.1f} with this: the emulator with "
         f"{emulator:.2f},",
-        f"front, simulator and browsers with {front:.2f}. AWS has none of these; it has the functions, which took "
-        f"{functions / total:.0%}",
+        f"API gateway, simulator and browsers with {api_gateway:.2f}. AWS has none of these; it has the functions, which "
+        f"took {functions / total:.0%}",
         f"of the CPU time, {cold} cold starts included (a function's processes are its cold starts).",
     ]
 

@@ -13,9 +13,9 @@ from http import HTTPStatus
 from benchmarks.load import cpu
 from benchmarks.load.accounting import Account, Evidence, Granted, Kept, account
 from benchmarks.load.consumer import Consumer, Seen
-from benchmarks.load.harness import Stage
+from benchmarks.load.harness import Harness
 from benchmarks.load.person import Journey
-from benchmarks.load.users import Crowd, Plan, Progress
+from benchmarks.load.users import Plan, Progress, Users
 
 _QUIET_SECONDS, _MOST_SECONDS = 3.0, 120.0
 _MOST_SWEEPS = 20
@@ -49,58 +49,58 @@ class Load:
     exchanges: Mapping[str, int]
 
 
-def run(plan: Plan, stage: Stage, progress: Progress, stop: threading.Event) -> Load:
+def run(plan: Plan, harness: Harness, progress: Progress, stop: threading.Event) -> Load:
     """Run, finish, account. Setting `stop` ends the coming of people early; the rest is done all the same."""
-    crowd = Crowd(plan, stage, stop)
-    with Consumer(stage.stack.client("sqs"), stage.stack.queue_url) as consumer:
-        servers = {cpu.FRONT: stage.stack.front, cpu.FINCH: stage.finch, cpu.CORRECTED: stage.corrected}
+    users = Users(plan, harness, stop)
+    with Consumer(harness.stack.client("sqs"), harness.stack.queue_url) as consumer:
+        servers = {cpu.API_GATEWAY: harness.stack.api_gateway, cpu.FINCH: harness.finch, cpu.SHIM: harness.corrected}
         before = {part: server.cpu_seconds for part, server in servers.items() if server is not None}
-        with stage.faults(plan.faults), cpu.Watch() as watch:
-            crowd.come(progress)
+        with harness.faults(plan.faults), cpu.Watch() as watch:
+            users.run(progress)
         here = {part: server.cpu_seconds - before[part] for part, server in servers.items() if server is not None}
-        calls = stage.aws_calls()
+        calls = harness.aws_calls()
         consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)
         in_time = consumer.seen()
-        sweeps = finish(stage, consumer)
-        evidence = gathered(stage, crowd.journeys, consumer.seen())
+        sweeps = finish(harness, consumer)
+        evidence = gathered(harness, users.journeys, consumer.seen())
     settled = {flow.event_id: flow.settled_at for flow in evidence.flows.values()}
-    logs = {name: stage.stack.logs(f"{name}Function") for name in ("Connect", "Callback", "Relay", "Sweeper")}
+    logs = {name: harness.stack.logs(f"{name}Function") for name in ("Connect", "Callback", "Relay", "Sweeper")}
     return Load(
         plan=plan,
-        journeys=crowd.journeys,
+        journeys=users.journeys,
         account=account(evidence),
-        seconds=crowd.seconds,
+        seconds=users.seconds,
         event_seconds=_lags(in_time, settled),
         invocations={name: _durations(lines) for name, lines in logs.items()},
         warnings=Counter(said for name, lines in logs.items() for said in _warnings(name, lines)),
-        cpu_seconds=watch.seconds({**here, cpu.BROWSERS: crowd.cpu_seconds}),
+        cpu_seconds=watch.seconds({**here, cpu.BROWSERS: users.cpu_seconds}),
         machine_seconds=watch.machine_seconds,
         processes=watch.processes(),
         sweeps=sweeps,
         aws_calls=calls,
         exchanges=Counter(
-            "broken" if call.status is None else str(call.status) for call in stage.finch.calls_to("/auth/token")
+            "broken" if call.status is None else str(call.status) for call in harness.finch.calls_to("/auth/token")
         ),
     )
 
 
-def finish(stage: Stage, consumer: Consumer) -> list[Mapping[str, int]]:
+def finish(harness: Harness, consumer: Consumer) -> list[Mapping[str, int]]:
     """Let everything that remains be overdue and the sweeper work, until nothing remains; return what each sweep did.
 
     Bounded: what then still remains is for the accounting to say.
     """
     sweeps: list[Mapping[str, int]] = []
-    while stage.make_overdue() and len(sweeps) < _MOST_SWEEPS:
-        sweeps.append(stage.stack.invoke("SweeperFunction", {}))
-        consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)  # what was swept is told by the relay
+    while harness.make_overdue() and len(sweeps) < _MOST_SWEEPS:
+        sweeps.append(harness.stack.invoke("SweeperFunction", {}))
+        consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)  # what was swept is shown by the relay
     consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)
     return sweeps
 
 
-def gathered(stage: Stage, journeys: Sequence[Journey], seen: Sequence[Seen]) -> Evidence:
+def gathered(harness: Harness, journeys: Sequence[Journey], seen: Sequence[Seen]) -> Evidence:
     """Look at everything from outside. Tokens are compared here and kept nowhere."""
-    flows, owners = stage.rows()
-    store = stage.finch.store
+    flows, owners = harness.rows()
+    store = harness.finch.store
     kept = [
         Kept(
             connection_id=connection_id,
@@ -108,13 +108,13 @@ def gathered(stage: Stage, journeys: Sequence[Journey], seen: Sequence[Seen]) ->
             customer_id=content["customer_id"],
             known_to_finch=store.tokens.get(content["access_token"]) == connection_id,
         )
-        for connection_id, text in stage.secrets("connections").items()
+        for connection_id, text in harness.secrets("connections").items()
         for content in [json.loads(text)]
     ]
     tokens = Counter(store.tokens.values())
     sent = Counter(
         store.codes[call.code].connection_id
-        for call in stage.finch.calls_to("/auth/token")
+        for call in harness.finch.calls_to("/auth/token")
         if call.code in store.codes and call.status not in _NOT_PROCESSED
     )
     granted = [
@@ -126,8 +126,8 @@ def gathered(stage: Stage, journeys: Sequence[Journey], seen: Sequence[Seen]) ->
         flows=flows,
         owners=owners,
         kept=kept,
-        set_aside=list(stage.secrets("quarantine")),
-        waiting=stage.waiting(),
+        set_aside=list(harness.secrets("quarantine")),
+        waiting=harness.waiting(),
         granted=granted,
         events=[one.event for one in seen],
     )

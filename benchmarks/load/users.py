@@ -10,7 +10,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
-from benchmarks.load.harness import Stage
+from benchmarks.load.harness import Harness
 from benchmarks.load.person import Customer, Intent, Journey, Person
 from cli.signing import sign_link
 
@@ -36,14 +36,14 @@ type Progress = Callable[[list[Journey], float], None]
 """Takes the journeys that are over, and the seconds since the first began."""
 
 
-class Crowd:
+class Users:
     """Lets people come. Setting `stop` ends their coming early: who is on the way finishes."""
 
-    def __init__(self, plan: Plan, stage: Stage, stop: threading.Event) -> None:
+    def __init__(self, plan: Plan, harness: Harness, stop: threading.Event) -> None:
         self._plan = plan
-        self._stage = stage
+        self._harness = harness
         self._stop = stop
-        self._kid, self._key = stage.stack.link_key()
+        self._kid, self._key = harness.stack.link_key()
         self._dice = random.Random(plan.seed)  # noqa: S311  # what people want, no secret
         self._lock = threading.Lock()
         self._begun = 0
@@ -51,7 +51,7 @@ class Crowd:
         self.seconds = 0.0
         self.cpu_seconds = 0.0
 
-    def come(self, progress: Progress) -> None:
+    def run(self, progress: Progress) -> None:
         """Return when everyone who came has left."""
         begun = time.monotonic()
         with ThreadPoolExecutor(self._plan.browsers, thread_name_prefix="browser") as browsers:
@@ -69,7 +69,7 @@ class Crowd:
             customer = self._next()
             if customer is None:
                 break
-            self.journeys.append(Person(customer, key=self._key, issuer=self._stage.stack.public_url).go())
+            self.journeys.append(Person(customer, key=self._key, issuer=self._harness.stack.public_url).go())
         with self._lock:
             self.cpu_seconds += time.thread_time()
 
@@ -80,7 +80,7 @@ class Crowd:
             self._begun += 1
             number = self._begun
             intent = self._dice.choices(list(_WANTED), weights=list(_WANTED.values()))[0]
-        customer_id, link_id, url = f"customer-{number}", uuid.uuid4().hex, self._stage.stack.public_url
+        customer_id, link_id, url = f"customer-{number}", uuid.uuid4().hex, self._harness.stack.public_url
         link = sign_link(
             connect_url=f"{url}/connect",
             kid=self._kid,

@@ -74,7 +74,7 @@ def run(settings: DemoSettings, terminal: Terminal) -> int:
             port=settings.port,
         )
         inbox = cleanup.enter_context(Inbox(stack.client("sqs"), stack.queue_url))
-        stack.front.serve_app(_app(stack, inbox))
+        stack.api_gateway.serve_app(_app(stack, inbox))
         terminal.step("Up")
         if finch is not None:
             finch.redirect_uris.add(f"{stack.public_url}/callback")

@@ -68,14 +68,14 @@ class DeployedFunctions:
         stdout.write_str(_INTERNAL_SERVER_ERROR if failed else payload)
 
 
-class Front(Server):
+class ApiGateway(Server):
     """One HTTP server: the stack's routes, and an app for everything else.
 
     It answers as API Gateway does where Flask would not: no HEAD for a GET route, no automatic OPTIONS.
     """
 
     def __init__(self, port: int, app: Wsgi | None = None) -> None:
-        super().__init__("front", port, self._dispatch)
+        super().__init__("api-gateway", port, self._dispatch)
         self._routes: frozenset[tuple[str, str]] = frozenset()
         self._api: Wsgi | None = None
         self._app = app

@@ -138,7 +138,7 @@ def microburst(upstream: str) -> Iterator[Microburst]:
         yield Microburst(url)
 
 
-def stand_before(stack: RunningStack, proxy: Microburst, **variables: str) -> None:
+def route_through(stack: RunningStack, proxy: Microburst, **variables: str) -> None:
     """Send all AWS calls of a deployed stack's functions through the proxy, and set other variables of theirs."""
     through = {f"AWS_ENDPOINT_URL_{service}": proxy.url for service in _SERVICES}
     stack.reconfigure(lambda _: {**through, **variables})

@@ -19,11 +19,11 @@ from local.server import Server, StartResponse
 _OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
 
-class Corrected(Server):
+class SecretsManagerShim(Server):
     """Passes everything on to the emulator, and sees to the versions of secrets itself."""
 
     def __init__(self, upstream: str) -> None:
-        super().__init__("corrected", 0, self._wsgi)
+        super().__init__("secretsmanager-shim", 0, self._wsgi)
         self.url = f"http://127.0.0.1:{self.address[1]}"
         self._upstream = upstream
         self._pool = urllib3.PoolManager(maxsize=32, retries=False, timeout=120)

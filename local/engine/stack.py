@@ -1,4 +1,4 @@
-"""A running local stack: emulator, deployment, HTTP front and a consumer's queue, behind one context manager."""
+"""A running local stack: emulator, deployment, API gateway and a consumer's queue, behind one context manager."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import boto3
 from botocore.config import Config
 
 from local.engine import deploy as deployment
-from local.engine.api_gateway import ALIAS, ALIAS_NAME, DeployedFunctions, Front
+from local.engine.api_gateway import ALIAS, ALIAS_NAME, ApiGateway, DeployedFunctions
 from local.engine.deploy import Deployed
 from local.engine.emulator import REGION, emulator
 from local.engine.supervised import EngineError
@@ -32,7 +32,7 @@ type Echo = Callable[[str], None]
 class RunningStack:
     """One deployed stack and its address. `outputs` and `resources` are CloudFormation's."""
 
-    front: Front
+    api_gateway: ApiGateway
     deployed: Deployed
     client: Callable[[str], Any]
     routes: frozenset[tuple[str, str]]
@@ -40,7 +40,7 @@ class RunningStack:
     @property
     def public_url(self) -> str:
         """Return the address of the stack's API, such as `http://localhost:3000`."""
-        return self.front.url
+        return self.api_gateway.url
 
     @property
     def outputs(self) -> Mapping[str, str]:
@@ -125,7 +125,7 @@ def _messages(logs: Any, group: str) -> list[str]:
 
 
 class LocalStack:
-    """An emulator into which stacks are deployed; each has a front of its own."""
+    """An emulator into which stacks are deployed; each has an API gateway of its own."""
 
     def __init__(self, endpoint_url: str, echo: Echo, stack: contextlib.ExitStack) -> None:
         self.endpoint_url = endpoint_url
@@ -175,10 +175,10 @@ class LocalStack:
         takes a free one; at most `at_once` requests are with the functions at the same time. Raises EngineError.
         """
         try:
-            front = self._stack.enter_context(Front(port, app))
+            api_gateway = self._stack.enter_context(ApiGateway(port, app))
         except (OSError, SystemExit):
             raise EngineError(f"Port {port} is taken. Free it, or choose another: PORT={port + 1}") from None
-        given = {"PublicUrl": front.url, "Architecture": architecture(), **parameters(front.url)}
+        given = {"PublicUrl": api_gateway.url, "Architecture": architecture(), **parameters(api_gateway.url)}
         self._echo("Deploying it into the emulator (sam deploy)")
         deployed = deployment.deploy(
             self._template,
@@ -190,7 +190,7 @@ class LocalStack:
         )
         deployment.settle_in(deployed, client_secret, self.client)
         functions = DeployedFunctions(self.client("lambda"), deployed.resources, at_once)
-        routes = front.serve_api(self._template, functions)
+        routes = api_gateway.serve_api(self._template, functions)
         self._echo("Checking that it works: each route, TTL, stream, one event delivered")
-        deployment.verify(deployed, self.client, front.url, routes, lambda: functions.failure)
-        return RunningStack(front, deployed, self.client, routes)
+        deployment.verify(deployed, self.client, api_gateway.url, routes, lambda: functions.failure)
+        return RunningStack(api_gateway, deployed, self.client, routes)

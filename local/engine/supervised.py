@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 _READY_SECONDS = 60.0
 _GONE_SECONDS = 180.0
-"""A hundred functions that ran at once have unpacked two gigabytes, which the guard removes."""
+"""A hundred functions that ran at once have unpacked two gigabytes, which the supervisor removes."""
 
 
 class EngineError(Exception):
@@ -37,7 +37,7 @@ def serve(
     python = ROOT / environment / "bin" / "python"
     if not python.exists():
         raise EngineError(f"{name} is not installed. Run `make setup`.")
-    scratch = tempfile.mkdtemp(prefix="finch-connect-")  # the guard removes it, also when we are killed
+    scratch = tempfile.mkdtemp(prefix="finch-connect-")  # the supervisor removes it, also when we are killed
     log = Path(scratch) / "server.log"
     with log.open("wb") as output:
         process = subprocess.Popen(  # noqa: S603  # our own arguments
@@ -54,7 +54,7 @@ def serve(
         yield
     finally:
         assert process.stdin is not None  # noqa: S101  # asked for above
-        process.stdin.close()  # the guard ends with its input, and the server with it
+        process.stdin.close()  # the supervisor ends with its input, and the server with it
         process.wait(timeout=_GONE_SECONDS)
 
 

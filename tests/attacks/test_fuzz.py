@@ -41,7 +41,7 @@ CHECKS = [
     response_schema_conformance,
 ]
 
-# What a header may hold at all: the HTTP library and the laptop's front refuse the rest before the stack sees it.
+# What a header may hold at all: the HTTP library and the local API gateway refuse the rest before the stack sees it.
 _TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60).map(str.strip)
 _COOKIE = st.one_of(
     st.just(f"__Host-fc-{'A' * 22}={'B' * 43}"),
@@ -108,7 +108,7 @@ def run(stack: RunningStack, method: str, path: str, mode: GenerationMode, seeds
         answer = case.call(
             base_url=stack.public_url, session=session, headers=headers, allow_redirects=False, timeout=60
         )
-        # Not the stack's word: API Gateway refuses over 10,240 bytes of headers, and so does the front.
+        # Not the stack's word: API Gateway refuses over 10,240 bytes of headers, and so does the local one.
         assume(answer.status_code != HTTPStatus.REQUEST_URI_TOO_LONG)
         sent += 1
         looks_ahead = headers.get("Sec-Purpose") == "prefetch"

@@ -58,9 +58,9 @@ def northwind(static_stack: RunningStack, finch: Simulator, inbox: Inbox) -> Ite
         ),
         events=inbox.events,
     )
-    static_stack.front.serve_app(app)
+    static_stack.api_gateway.serve_app(app)
     yield url
-    static_stack.front.serve_app(None)
+    static_stack.api_gateway.serve_app(None)
 
 
 def log_in_at_the_provider(page: Page) -> None:

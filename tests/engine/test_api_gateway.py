@@ -1,4 +1,4 @@
-"""SAM CLI's API server behind our front gives a function what API Gateway gives it. These are SAM's internals: when a
+"""SAM CLI's API server behind our API gateway gives a function what API Gateway gives it. These are SAM's internals: when a
 new version moves them, this fails loudly."""
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import requests
 from samcli.lib.utils.stream_writer import StreamWriter
 
 from local.browser import Browser
-from local.engine.api_gateway import DeployedFunctions, Front
+from local.engine.api_gateway import ApiGateway, DeployedFunctions
 from local.engine.deploy import REFUSED_BY_EMULATOR, build, for_emulator
 from local.engine.stack import LocalStack
 from local.engine.supervised import EngineError
@@ -61,27 +61,27 @@ class SlowLambda(Lambda):
 
 @pytest.fixture(scope="module")
 def functions() -> Lambda:
-    """What the front invokes."""
+    """What the API gateway invokes."""
     return Lambda()
 
 
 @pytest.fixture(scope="module")
-def front(functions: Lambda) -> Iterator[Front]:
-    """A front that serves the built template's routes."""
-    with Front(0) as running:
+def api_gateway(functions: Lambda) -> Iterator[ApiGateway]:
+    """An API gateway that serves the built template's routes."""
+    with ApiGateway(0) as running:
         names = {f"{name}Aliaslive": f"physical-{name}" for name in ("ConnectFunction", "CallbackFunction")}
         running.serve_api(build(), DeployedFunctions(functions, names))
         yield running
 
 
 @pytest.fixture
-def event(front: Front, functions: Lambda) -> Any:
+def event(api_gateway: ApiGateway, functions: Lambda) -> Any:
     """Send a request and return the event that the function got."""
     functions.events.clear()
     functions.fails = False
 
     def send(method: str, path: str, **options: Any) -> dict[str, Any]:
-        requests.request(method, front.url + path, allow_redirects=False, timeout=10, **options)
+        requests.request(method, api_gateway.url + path, allow_redirects=False, timeout=10, **options)
         ((_, got),) = functions.events
         return got
 
@@ -98,11 +98,11 @@ def test_no_more_functions_run_at_once_than_is_said(at_once: int | None, most: i
     assert (len(slow.events), slow.most) == (8, most)
 
 
-def test_the_front_serves_the_templates_routes(front: Front, functions: Lambda) -> None:
+def test_the_api_gateway_serves_the_templates_routes(api_gateway: ApiGateway, functions: Lambda) -> None:
     """And each goes to its function."""
     functions.events.clear()
     for method, path in [("GET", "/connect"), ("POST", "/connect"), ("GET", "/callback"), ("GET", "/callback/result")]:
-        requests.request(method, front.url + path, allow_redirects=False, timeout=10)
+        requests.request(method, api_gateway.url + path, allow_redirects=False, timeout=10)
     assert [name for name, _ in functions.events] == ["physical-ConnectFunction"] * 2 + [
         "physical-CallbackFunction"
     ] * 2
@@ -136,18 +136,18 @@ def test_a_form_comes_as_its_body(event: Any) -> None:
     assert body == "link=a+b&form_nonce=x"
 
 
-def test_the_answer_keeps_its_cookies_apart(front: Front, functions: Lambda) -> None:
+def test_the_answer_keeps_its_cookies_apart(api_gateway: ApiGateway, functions: Lambda) -> None:
     """Several Set-Cookie headers, and a redirect that is not rewritten."""
     functions.fails = False
-    page = Browser().get(f"{front.url}/connect")
+    page = Browser().get(f"{api_gateway.url}/connect")
     assert (page.status, page.location, page.headers["X-Test"]) == (303, "https://app.example.com/", "1")
     assert page.set_cookies == ("a=1; Path=/", "b=2; Path=/; Secure")
 
 
-def test_a_function_that_failed_is_a_500(front: Front, functions: Lambda) -> None:
+def test_a_function_that_failed_is_a_500(api_gateway: ApiGateway, functions: Lambda) -> None:
     """With API Gateway's words and not the function's."""
     functions.fails = True
-    answer = requests.get(f"{front.url}/connect", timeout=10)
+    answer = requests.get(f"{api_gateway.url}/connect", timeout=10)
     assert (answer.status_code, answer.json()) == (500, {"message": "Internal Server Error"})
 
 
@@ -155,22 +155,22 @@ def test_a_function_that_failed_is_a_500(front: Front, functions: Lambda) -> Non
     ("method", "path"),
     [("HEAD", "/connect"), ("OPTIONS", "/connect"), ("POST", "/callback"), ("HEAD", "/callback"), ("GET", "/other")],
 )
-def test_what_is_no_route_invokes_nothing(front: Front, functions: Lambda, method: str, path: str) -> None:
+def test_what_is_no_route_invokes_nothing(api_gateway: ApiGateway, functions: Lambda, method: str, path: str) -> None:
     """API Gateway answers 404 where Flask would add HEAD and OPTIONS by itself."""
     functions.events.clear()
-    assert requests.request(method, front.url + path, timeout=10).status_code == 404
+    assert requests.request(method, api_gateway.url + path, timeout=10).status_code == 404
     assert functions.events == []
 
 
-def test_only_this_machine_is_listened_to(front: Front) -> None:
+def test_only_this_machine_is_listened_to(api_gateway: ApiGateway) -> None:
     """127.0.0.1 and nothing else."""
-    assert front.address[0] == "127.0.0.1"
+    assert api_gateway.address[0] == "127.0.0.1"
 
 
-def test_a_taken_port_is_said(front: Front, local_stack: LocalStack) -> None:
+def test_a_taken_port_is_said(api_gateway: ApiGateway, local_stack: LocalStack) -> None:
     """With what to do about it."""
-    with pytest.raises(EngineError, match=f"Port {front.port} is taken.*PORT={front.port + 1}"):
-        local_stack.deploy(client_secret="x", parameters=lambda _: {}, port=front.port)
+    with pytest.raises(EngineError, match=f"Port {api_gateway.port} is taken.*PORT={api_gateway.port + 1}"):
+        local_stack.deploy(client_secret="x", parameters=lambda _: {}, port=api_gateway.port)
 
 
 def test_only_what_the_emulator_refuses_is_left_out() -> None:

@@ -40,7 +40,7 @@ def _gone_within_patience(url: str, scratch: Path) -> bool:
 
 
 def test_an_emulator_does_not_outlive_a_parent_that_was_killed_hard(tmp_path: Path) -> None:
-    """No cleaning up runs after SIGKILL: the guard does it, with no port and no folder left."""
+    """No cleaning up runs after SIGKILL: the supervisor does it, with no port and no folder left."""
     environment = tool_environment() | {"TMPDIR": str(tmp_path)}
     parent = subprocess.Popen(
         [sys.executable, "-c", _RUNS_AN_EMULATOR], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment

@@ -9,18 +9,18 @@ import boto3
 import pytest
 
 from local.engine.emulator import REGION, emulator
-from local.engine.secretsmanager_shim import Corrected
+from local.engine.secretsmanager_shim import SecretsManagerShim
 
 FIRST, SECOND = "1" * 64, "2" * 64
 
 
 @pytest.fixture
 def secrets() -> Iterator[Any]:
-    """A client of Secrets Manager on the corrected emulator."""
-    with emulator(auth=False) as upstream, Corrected(upstream) as corrected:
+    """A client of Secrets Manager on the shim emulator."""
+    with emulator(auth=False) as upstream, SecretsManagerShim(upstream) as shim:
         yield boto3.client(
             "secretsmanager",
-            endpoint_url=corrected.url,
+            endpoint_url=shim.url,
             region_name=REGION,
             aws_access_key_id="test",
             aws_secret_access_key="test",

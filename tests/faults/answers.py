@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from local.simulator import Fault
-from tests.faults.harness import SLOW_SECONDS, Stage
-from tests.faults.scenarios import SAVED, Story, ended, standing, timely
+from tests.faults.harness import SLOW_SECONDS, Harness
+from tests.faults.scenarios import SAVED, Result, ended, standing, timely
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,28 +15,28 @@ class Answer:
 
     name: str
     fault: Fault
-    story: Story
+    expected: Result
     needs_people = True
     alone = False
     session = False
 
-    def play(self, stage: Stage) -> Story:
+    def run(self, harness: Harness) -> Result:
         """Have Finch answer so, once."""
-        person = stage.person()
+        person = harness.person()
         callback = person.approved()
-        stage.finch.faults.add(replace(self.fault, code=person.codes[-1]))
+        harness.finch.faults.add(replace(self.fault, code=person.codes[-1]))
         page = timely(lambda: person.come_back(callback))
-        return ended(person, person.told(page), standing(person), callback)
+        return ended(person, person.answer_in(page), standing(person), callback)
 
 
-def _failed(reason: str) -> Story:
+def _failed(reason: str) -> Result:
     """Finch said no for certain."""
-    return Story("failed", f"failed {reason}", "failed", 2, 1, ("failed", "connected"))
+    return Result("failed", f"failed {reason}", "failed", 2, 1, ("failed", "connected"))
 
 
-def _orphaned(reason: str) -> Story:
+def _orphaned(reason: str) -> Result:
     """There may be a connection at Finch that nobody holds a token for."""
-    return Story("orphaned", f"orphaned {reason}", "orphaned", 2, 1, ("orphaned", "connected"))
+    return Result("orphaned", f"orphaned {reason}", "orphaned", 2, 1, ("orphaned", "connected"))
 
 
 _POSTED_AGAIN = replace(SAVED, exchanges=2)

@@ -1,4 +1,4 @@
-"""What keeps the promise, for `make mutations` to take away one at a time, and the cell that then fails."""
+"""What keeps the promise, for `make mutations` to take away one at a time, and the case that then fails."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stage on which all cells play: the stack behind the proxy, one simulated Finch, and everybody's inbox."""
+"""The stage on which all cases run: the stack behind the proxy, one simulated Finch, and everybody's inbox."""
 
 from __future__ import annotations
 
@@ -37,30 +37,30 @@ _IN_A_WORD = {"Connection Established": "connected", "Connection Reauthorized": 
 
 
 @dataclass
-class Stage:
-    """What a cell needs; everything that several cells may do at once is safe to do so."""
+class Harness:
+    """What a case needs; everything that several cases may do at once is safe to do so."""
 
     stack: RunningStack
     proxy: Microburst
     finch: Simulator
     inbox: Inbox
     sweeping: threading.RLock = field(default_factory=threading.RLock)
-    """Held while rows are made overdue and swept: what is overdue for one cell is not yet for another's sweep."""
+    """Held while rows are made overdue and swept: what is overdue for one case is not yet for another's sweep."""
     streaming: bool = True
     """Whether the emulator brings the relay its records."""
     _mailbox: threading.Lock = field(default_factory=threading.Lock)
-    _aside: list[str] = field(default_factory=list)
+    _dead_letters: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """The stack's stage, which is in the names of what it has."""
+        """The stack's harness, which is in the names of what it has."""
         return self.stack.deployed.stage
 
     def person(self, **facts: Any) -> Person:
         """Return a customer with a link, a browser and an employer of its own."""
-        return Person(self.stack, self.finch, **{"username": f"smallco+{uuid.uuid4().hex[:8]}", **facts}, stage=self)
+        return Person(self.stack, self.finch, **{"username": f"smallco+{uuid.uuid4().hex[:8]}", **facts}, harness=self)
 
-    def told(self, person: Person) -> tuple[str, ...]:
+    def published(self, person: Person) -> tuple[str, ...]:
         """Return in a word each the events of this person's flow, once however often each came."""
         with self._mailbox:
             events = self.inbox.of(person)
@@ -77,19 +77,19 @@ class Stage:
         failed = [int(one["itemIdentifier"]) for one in self.stack.invoke("RelayFunction", event)["batchItemFailures"]]
         return [items[place]["id"]["S"].removeprefix("flow#") for place in failed]
 
-    def set_aside(self) -> str:
+    def dead_letters(self) -> str:
         """Return what is in the relay's dead-letter queue, as one text."""
         sqs, queue = self.stack.client("sqs"), self.stack.deployed.resources["RelayDeadLetterQueue"]
         with self._mailbox:
             while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
                 for message in messages:
-                    self._aside.append(message["Body"])
+                    self._dead_letters.append(message["Body"])
                     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return "\n".join(self._aside)
+            return "\n".join(self._dead_letters)
 
     @contextmanager
     def without_stream(self) -> Iterator[None]:
-        """Keep the emulator from bringing the relay anything: the cells do that themselves, one record at a time."""
+        """Keep the emulator from bringing the relay anything: the cases do that themselves, one record at a time."""
         functions = self.stack.client("lambda")
         name = self.stack.deployed.resources["RelayFunction"]
         (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
@@ -153,7 +153,7 @@ class Person(Customer):
     """A customer whose story is counted: exchanges, tokens, events."""
 
     browser: Browser = field(default_factory=Browser)
-    stage: Stage = field(kw_only=True)
+    harness: Harness = field(kw_only=True)
     codes: list[str] = field(default_factory=list)
 
     def approve(self, authorize_url: str) -> str:
@@ -176,7 +176,7 @@ class Person(Customer):
     @property
     def secret_name(self) -> str:
         """Where this person's token belongs."""
-        return f"finch/{self.stage.name}/connections/{self.connection_id}"
+        return f"finch/{self.harness.name}/connections/{self.connection_id}"
 
     def tokens(self, name: str | None = None) -> list[dict[str, Any]]:
         """Return what of this person's flow is in the vault: one entry for each token, however often it was put."""
@@ -195,7 +195,7 @@ class Person(Customer):
 
     def waiting(self) -> list[str]:
         """Return the parameters that hold a token of this person's flow."""
-        path = f"/finch/{self.stage.name}/unstored"
+        path = f"/finch/{self.harness.name}/unstored"
         pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
         return [one["Name"] for page in pages for one in page["Parameters"] if self.flow_id in one["Name"]]
 
@@ -212,16 +212,16 @@ class Person(Customer):
 
     def time_passes(self) -> None:
         """Make everything overdue that this person's flow has still open, as minutes or days would; then sweep."""
-        with self.stage.sweeping:
+        with self.harness.sweeping:
             if self.lease() is not None:
                 self._make_overdue(f"connection#{self.connection_id}")
             if (row := self.row()) is not None and row.due_at is not None:
                 self._make_overdue(f"flow#{self.flow_id}")
-            self.stage.sweep()
+            self.harness.sweep()
 
     def comes_to_rest(self) -> None:
         """Let time pass until nothing remains to be done; what the relay does, it does first."""
-        relay = time.monotonic() + (_RELAY_SECONDS if self.stage.streaming else 0)
+        relay = time.monotonic() + (_RELAY_SECONDS if self.harness.streaming else 0)
         patience = relay + PATIENCE_SECONDS
         while not self.is_at_rest():
             assert time.monotonic() < patience, f"something is left to be done: {self.known_row()}"
@@ -273,9 +273,9 @@ class Person(Customer):
     def tries_until_connected(self) -> None:
         """Connect, however often it takes."""
         callback = self.approve(until(lambda: self.open_link().location or ""))
-        until(lambda: self.told(self.come_back(callback)) == "connected")
+        until(lambda: self.answer_in(self.come_back(callback)) == "connected")
 
-    def told(self, page: Page) -> str:
+    def answer_in(self, page: Page) -> str:
         """Return in a word what an answer says."""
         if page.status == 303 and page.location is not None and "finch_receipt=" in page.location:
             return str(self.receipt(page)["status"])

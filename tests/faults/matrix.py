@@ -17,7 +17,7 @@ OUTCOMES = {
     "again": "told to try again; nothing was spent, and the same address then works",
     "later": "told that it worked; the token waits in the fallback until the sweeper has put it into the vault",
     "finished": "told to try again; the token is safe, the sweeper finishes, and the same address then says so",
-    "told late": "told to try again; all was done, and the same address then says so",
+    "late answer": "told to try again; all was done, and the same address then says so",
     "over": "told to try again, then to start again; nothing was exchanged, and the link starts anew",
     "unclear": "told to try again, then to start again; the sweeper has found no token, and an alarm says so",
     "lost": "told to start again; the row and an alarm say that a token was lost, and the link starts anew",
@@ -32,7 +32,7 @@ OUTCOMES = {
 class Row:
     """One call of one function. `outcomes`: one for each kind, as `once/lasting`.
 
-    `alone`: no other cell may be played beside it, because the call does not tell whose it is. `session`: the call is
+    `alone`: no other case may be run beside it, because the call does not tell whose it is. `session`: the call is
     made in that form of the redirect only.
     """
 
@@ -49,7 +49,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class Case:
     """One fault of one call: it happens once, or until it is cleared (`times`, as AwsFault counts)."""
 
     row: Row
@@ -96,7 +96,7 @@ def _but(usual: str, answer_lost: str, unanswered: str | None = None) -> tuple[s
 
 
 _ASKED = _but("saved/again", "saved/again")
-_PLACED = _but("saved/later", "saved/later")
+_STORED = _but("saved/later", "saved/later")
 _SWEPT = _but("saved/next sweep", "saved/next sweep")
 _DONE_ALL_THE_SAME = _but("saved/next sweep", "saved/saved")
 
@@ -111,22 +111,22 @@ ROWS = (
     Row("callback", "claim", _but("saved/again", "saved/over")),
     # The client secret cannot be read.
     Row("callback", "release", _but("again/over", "again/again"), alone=True),
-    Row("callback", "own", _PLACED),
-    Row("callback", "create the secret", _PLACED),
-    Row("callback", "put a version", _PLACED),
-    Row("callback", "restore the secret", _PLACED),
+    Row("callback", "acquire the lease", _STORED),
+    Row("callback", "create the secret", _STORED),
+    Row("callback", "put a version", _STORED),
+    Row("callback", "restore the secret", _STORED),
     # The vault is away. What may be in the fallback is not to be called lost.
     Row("callback", "fallback", _but("later/lost", "later/finished", unanswered="later/unclear")),
-    Row("callback", "settle", _but("saved/finished", "saved/told late")),
+    Row("callback", "settle", _but("saved/finished", "saved/late answer")),
     Row("relay", "end the lease", _but("saved/swept", "saved/saved")),
     Row("relay", "publish", _but("saved/retried", "saved/retried")),
     Row("relay", "mark", _but("saved/swept", "saved/saved")),
-    Row("relay", "put aside", _but("saved/retried", "saved/retried")),
+    Row("relay", "dead-letter", _but("saved/retried", "saved/retried")),
     Row("sweeper", "query the leases", _SWEPT),
     Row("sweeper", "query what is due", _SWEPT),
     Row("sweeper", "settle as abandoned", _DONE_ALL_THE_SAME),
     Row("sweeper", "look into the fallback", _SWEPT),
-    Row("sweeper", "own", _SWEPT),
+    Row("sweeper", "acquire the lease", _SWEPT),
     Row("sweeper", "create the secret", _SWEPT),
     Row("sweeper", "delete from the fallback", _SWEPT),
     Row("sweeper", "settle", _DONE_ALL_THE_SAME),
@@ -138,11 +138,11 @@ ROWS = (
 )
 
 
-def _cells() -> Iterator[Cell]:
+def _cases() -> Iterator[Case]:
     for row in ROWS:
         for kind, outcome in zip(KINDS, row.outcomes, strict=True):
             for duration, word in zip((ONCE, LASTING), outcome.split("/"), strict=True):
-                yield Cell(row, kind, duration, word)
+                yield Case(row, kind, duration, word)
 
 
-CELLS = tuple(_cells())
+CASES = tuple(_cases())

@@ -1,4 +1,4 @@
-"""`make faults RECORD=1`: play all of the matrix, and write it into docs/reliability.md if all of it holds."""
+"""`make faults RECORD=1`: run all of the matrix, and write it into docs/reliability.md if all of it holds."""
 
 from __future__ import annotations
 

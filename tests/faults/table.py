@@ -8,28 +8,28 @@ from pathlib import Path
 
 from tests.faults.answers import ANSWERS
 from tests.faults.deaths import DEATHS
-from tests.faults.matrix import CELLS, KINDS, ONCE, OUTCOMES, ROWS, Cell
-from tests.faults.scenarios import Story
+from tests.faults.matrix import CASES, KINDS, ONCE, OUTCOMES, ROWS, Case
+from tests.faults.scenarios import Result
 
 _PLACE = re.compile(r"(<!-- faults: [^>]*-->\n).*(<!-- end of faults -->\n)", re.DOTALL)
 
 
 def grid(outcomes: Mapping[str, str]) -> list[list[str]]:
-    """Return the table of AWS's calls; `outcomes` by cell: one that was not played has none.
+    """Return the table of AWS's calls; `outcomes` by case: one that was not run has none.
 
     A field says what comes of a fault that happens once, and what of one that lasts, where that is another.
     """
     lines = [["call", *map(str, KINDS)]]
     for row in ROWS:
-        cells = [cell for cell in CELLS if cell.row is row]
-        fields = [_field([cell for cell in cells if cell.kind is kind], outcomes) for kind in KINDS]
+        cases = [case for case in CASES if case.row is row]
+        fields = [_field([case for case in cases if case.kind is kind], outcomes) for kind in KINDS]
         lines.append([row.name, *fields])
     return lines
 
 
-def _field(cells: Sequence[Cell], outcomes: Mapping[str, str]) -> str:
-    ordered = sorted(cells, key=lambda cell: cell.duration != ONCE)
-    return " / ".join(dict.fromkeys(outcomes.get(cell.name, "–") for cell in ordered))
+def _field(cases: Sequence[Case], outcomes: Mapping[str, str]) -> str:
+    ordered = sorted(cases, key=lambda case: case.duration != ONCE)
+    return " / ".join(dict.fromkeys(outcomes.get(case.name, "–") for case in ordered))
 
 
 def text(lines: Sequence[Sequence[str]]) -> list[str]:
@@ -45,17 +45,17 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
 
 
 def chapter() -> str:
-    """Return what stands between the markers of docs/reliability.md: what each cell has to come to."""
-    promised = {cell.name: cell.outcome for cell in CELLS}
+    """Return what stands between the markers of docs/reliability.md: what each case has to come to."""
+    promised = {case.name: case.outcome for case in CASES}
     words = [["outcome", "means"], *([f"**{word}**", meaning] for word, meaning in OUTCOMES.items())]
     finch = [["Finch answers", "the person is told", "the row says", "posts of the code"]]
-    finch += [[answer.name, *_heard(answer.story), str(_posts(answer.story))] for answer in ANSWERS]
+    finch += [[answer.name, *_heard(answer.expected), str(_posts(answer.expected))] for answer in ANSWERS]
     deaths = [["the callback is killed", "the row says", "then the person is told", "in the vault, and told"]]
-    deaths += [[death.name, death.story.row, death.story.then, death.kept] for death in DEATHS]
+    deaths += [[death.name, death.expected.row, death.expected.then, death.kept] for death in DEATHS]
     return "\n".join(
         [
             markdown(words),
-            f"{len(CELLS)} cells: a fault that happens once, and after the slash one that lasts until it is cleared.\n",
+            f"{len(CASES)} cases: a fault that happens once, and after the slash one that lasts until it is cleared.\n",
             markdown(grid(promised)),
             "What Finch may answer to the exchange:\n",
             markdown(finch),
@@ -65,12 +65,12 @@ def chapter() -> str:
     )
 
 
-def _heard(story: Story) -> tuple[str, str]:
-    return story.answer, story.row
+def _heard(result: Result) -> tuple[str, str]:
+    return result.answer, result.row
 
 
-def _posts(story: Story) -> int:
-    return story.exchanges - len(story.events) + 1  # where the link started anew, its own exchange is one of them
+def _posts(result: Result) -> int:
+    return result.exchanges - len(result.events) + 1  # where the link started anew, its own exchange is one of them
 
 
 def written(document: str) -> str:

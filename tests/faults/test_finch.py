@@ -18,66 +18,66 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from local.engine.supervised import free_port
 from local.simulator import Fault
 from tests.faults.answers import ANSWERS, Answer
-from tests.faults.conftest import Director
-from tests.faults.harness import Stage
+from tests.faults.conftest import Runner
+from tests.faults.harness import Harness
 from tests.faults.scenarios import EXPECTED, ended, standing, timely
 
 
-@pytest.mark.parametrize("cell", ANSWERS, ids=lambda cell: cell.name.replace(" ", "_"))
-def test_26_each_answer_of_finch_has_its_outcome(cell: Answer, director: Director) -> None:
+@pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case.name.replace(" ", "_"))
+def test_26_each_answer_of_finch_has_its_outcome(case: Answer, runner: Runner) -> None:
     """Within the time that there is; the code goes out again only where Finch says that it was not processed."""
-    assert director.story(cell) == cell.story
+    assert runner.result(case) == case.expected
 
 
 @pytest.fixture(params=["untrusted", "no TLS", "closed"])
-def unreachable(request: pytest.FixtureRequest, stage: Stage, tmp_path: Path) -> Iterator[str]:
+def unreachable(request: pytest.FixtureRequest, harness: Harness, tmp_path: Path) -> Iterator[str]:
     """An address of Finch's to which no byte of a code may go."""
     match request.param:
         case "untrusted":
             with _untrusted_server(tmp_path) as port:
                 yield f"https://localhost:{port}"
         case "no TLS":
-            yield stage.finch.url.replace("http:", "https:")
+            yield harness.finch.url.replace("http:", "https:")
         case _:
             yield f"http://localhost:{free_port()}"
 
 
-def test_26_a_code_is_not_sent_where_finch_is_not(stage: Stage, unreachable: str) -> None:
+def test_26_a_code_is_not_sent_where_finch_is_not(harness: Harness, unreachable: str) -> None:
     """An untrusted certificate, a port that speaks no TLS, or none at all: the claim is taken back."""
-    person = stage.person()
+    person = harness.person()
     callback = person.approved()
-    with _finch_at(unreachable, stage):
+    with _finch_at(unreachable, harness):
         page = timely(lambda: person.come_back(callback))
         row = standing(person)
         assert person.exchanges == 0
-    assert ended(person, person.told(page), row, callback) == EXPECTED["callback"]["again"]
+    assert ended(person, person.answer_in(page), row, callback) == EXPECTED["callback"]["again"]
 
 
 @pytest.mark.parametrize("kind", ["error", "reset_after", "html"])
-def test_26_a_bare_token_that_cannot_be_completed_is_set_aside(stage: Stage, kind: str) -> None:
+def test_26_a_bare_token_that_cannot_be_completed_is_set_aside(harness: Harness, kind: str) -> None:
     """Introspection fails: which connection it is for is not known, but the token is not lost."""
-    person = stage.person()
+    person = harness.person()
     callback = person.approved()
-    stage.finch.faults.add(Fault("bare", code=person.codes[-1]))
-    stage.finch.faults.add(Fault(kind, path="/introspect"))
+    harness.finch.faults.add(Fault("bare", code=person.codes[-1]))
+    harness.finch.faults.add(Fault(kind, path="/introspect"))
     page = timely(lambda: person.come_back(callback))
-    stage.finch.faults.clear()
-    assert person.told(page) == "quarantined"
+    harness.finch.faults.clear()
+    assert person.answer_in(page) == "quarantined"
     assert standing(person) == "quarantined connection_unknown"
     person.comes_to_rest()
-    assert len(person.tokens(f"finch/{stage.name}/quarantine/{person.flow_id}")) == 1
-    assert stage.told(person) == ("quarantined",)
+    assert len(person.tokens(f"finch/{harness.name}/quarantine/{person.flow_id}")) == 1
+    assert harness.published(person) == ("quarantined",)
     assert person.exchanges == 1
 
 
 @contextmanager
-def _finch_at(url: str, stage: Stage) -> Iterator[None]:
+def _finch_at(url: str, harness: Harness) -> Iterator[None]:
     """Have the callback look for Finch somewhere else for a while."""
     try:
-        stage.reconfigure(["CallbackFunction"], FINCH_API_URL=url)
+        harness.reconfigure(["CallbackFunction"], FINCH_API_URL=url)
         yield
     finally:
-        stage.reconfigure(["CallbackFunction"], FINCH_API_URL=stage.finch.url)
+        harness.reconfigure(["CallbackFunction"], FINCH_API_URL=harness.finch.url)
 
 
 @contextmanager

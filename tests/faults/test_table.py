@@ -11,7 +11,7 @@ from tests.attacks.mutations.controls import Mutation
 from tests.faults.answers import ANSWERS
 from tests.faults.controls import CONTROLS
 from tests.faults.deaths import DEATHS
-from tests.faults.matrix import CELLS, OUTCOMES
+from tests.faults.matrix import CASES, OUTCOMES
 from tests.faults.table import written
 from tests.template import ROOT
 
@@ -19,25 +19,25 @@ RELIABILITY = ROOT / "docs/reliability.md"
 
 
 def test_the_documents_have_the_matrix_that_is_tested() -> None:
-    """Cell by cell; `make faults RECORD=1` writes it."""
+    """Case by case; `make faults RECORD=1` writes it."""
     document = RELIABILITY.read_text()
     assert written(document) == document
 
 
 def test_each_word_of_the_table_is_explained_and_used() -> None:
-    """No outcome without its meaning, and no meaning without a cell."""
-    assert {cell.outcome for cell in CELLS} == OUTCOMES.keys()
+    """No outcome without its meaning, and no meaning without a case."""
+    assert {case.outcome for case in CASES} == OUTCOMES.keys()
 
 
 @pytest.mark.parametrize("mutation", CONTROLS, ids=lambda mutation: mutation.control)
 def test_every_control_stands_where_it_is_taken_away(mutation: Mutation) -> None:
-    """Else `make mutations` would take away nothing; and the cell that is to notice is there."""
+    """Else `make mutations` would take away nothing; and the case that is to notice is there."""
     source = (ROOT / mutation.path).read_text()
     assert mutated(source, mutation) != source
     code = "\n".join(path.read_text() for path in (ROOT / "tests/faults").glob("test_*.py"))
-    names = [*(cell.name for cell in CELLS), *(answer.name for answer in ANSWERS), *(death.name for death in DEATHS)]
+    names = [*(case.name for case in CASES), *(answer.name for answer in ANSWERS), *(death.name for death in DEATHS)]
     tests = [*names, code]
-    assert any(mutation.cell and mutation.cell in test.replace(" ", "_") for test in tests)
+    assert any(mutation.case and mutation.case in test.replace(" ", "_") for test in tests)
 
 
 def test_every_row_of_this_suite_has_a_test() -> None:

@@ -32,7 +32,7 @@ def mutated(source: str, mutation: Mutation) -> str:
 
 
 def rows_that_notice(mutation: Mutation) -> set[int]:
-    """Return the rows that fail without the control: those it names, else those of all attacks; or the cell's row."""
+    """Return the rows that fail without the control: those it names, else those of all attacks; or the case's row."""
     with tempfile.TemporaryDirectory(prefix="finch-mutation-") as scratch:
         copy = Path(scratch) / "copy"
         ignored = shutil.ignore_patterns(".git", ".venv*", ".aws-sam", "__pycache__", ".*_cache", ".hypothesis")
@@ -41,8 +41,8 @@ def rows_that_notice(mutation: Mutation) -> set[int]:
             (copy / name).symlink_to(ROOT / name)
         file = copy / mutation.path
         file.write_text(mutated(file.read_text(), mutation))
-        if mutation.cell is not None:
-            return _failing(copy, "tests/faults", ["-k", mutation.cell])
+        if mutation.case is not None:
+            return _failing(copy, "tests/faults", ["-k", mutation.case])
         named = " or ".join(f"test_{row:02}_" for row in mutation.rows)
         return _failing(copy, "tests/attacks", ["-k", named]) or _failing(copy, "tests/attacks", [])
 

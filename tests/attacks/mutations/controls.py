@@ -12,7 +12,7 @@ _DOMAIN, _FLOW, _ADAPTERS, _WEB = (f"{_LAYER}/{folder}/" for folder in ("domain"
 class Mutation:
     """One control: `text` stands once in `path` and becomes `instead`. `rows` are tried first.
 
-    With a `cell` it is the fault suite that has to notice, and in it this test (as pytest's -k names it).
+    With a `case` it is the fault suite that has to notice, and in it this test (as pytest's -k names it).
     """
 
     control: str
@@ -20,7 +20,7 @@ class Mutation:
     text: str
     instead: str
     rows: tuple[int, ...]
-    cell: str | None = None
+    case: str | None = None
 
 
 MUTATIONS = [
@@ -100,7 +100,7 @@ MUTATIONS = [
     Mutation(
         "the link's longest lifetime",
         _DOMAIN + "link_claims.py",
-        "    if not 0 < lifetime <= config.link_max_lifetime:",
+        "    if not 0 < lifetime <= rules.max_lifetime:",
         "    if not 0 < lifetime:",
         (10,),
     ),
@@ -121,7 +121,7 @@ MUTATIONS = [
     Mutation(
         "the return URL's check at the link",
         _DOMAIN + "link_claims.py",
-        "    if value is not None and not is_allowed(value, config.allowed_return_urls):",
+        "    if value is not None and not is_allowed(value, rules.allowed_return_urls):",
         "    if False:",
         (15,),
     ),
@@ -135,7 +135,7 @@ MUTATIONS = [
     Mutation(
         "products: only the stack's",
         _DOMAIN + "link_claims.py",
-        "isinstance(product, str) and product in config.allowed_products for product",
+        "isinstance(product, str) and product in rules.allowed_products for product",
         "isinstance(product, str) for product",
         (14,),
     ),

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.cold_start import report
 from benchmarks.cold_start.__main__ import CHART, DOCUMENTS, FOLDER, RESULT
-from benchmarks.cold_start.fake_services import stand_in
+from benchmarks.cold_start.fake_services import fake_services
 from benchmarks.cold_start.measure import NotDoneError, _check
 from benchmarks.cold_start.runtime_api import RuntimeApi
 from benchmarks.cold_start.subjects import Subject
@@ -86,7 +86,7 @@ def test_a_subject_that_does_not_do_its_work_is_not_measured(
     subject = Subject("one", "made up", (tmp_path,), dict, ("PutItem",), 1)
     api = RuntimeApi([{}], lambda: None)
     try:
-        with stand_in(tmp_path) as server:
+        with fake_services(tmp_path) as server:
             server.calls += ["GetSecretValue", "PutItem"]
             api.answers.append({"statusCode": 303})
             _check(subject, api, server, 1)

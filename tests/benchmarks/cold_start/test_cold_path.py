@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks.cold_start.fake_services import StandIn, stand_in
+from benchmarks.cold_start.fake_services import FakeServices, fake_services
 from benchmarks.cold_start.subjects import Subject, our_functions
 
 FOR_AWS = {"botocore", "urllib3", "jmespath", "dateutil", "six", "certifi"}
@@ -101,14 +101,14 @@ class Cold:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FakeServices]:
     """AWS and Finch, as far as one connection needs them."""
-    with stand_in(tmp_path_factory.mktemp("stand-in")) as running:
+    with fake_services(tmp_path_factory.mktemp("fake-services")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def functions(server: StandIn) -> dict[str, Subject]:
+def functions(server: FakeServices) -> dict[str, Subject]:
     """Connect and callback as they ship."""
     return {function.name: function for function in our_functions(server)}
 
@@ -197,7 +197,7 @@ def test_garbage_is_collected_after_init_and_not_during_it(functions: dict[str, 
         )
 
 
-def test_a_request_to_aws_says_who_asks(functions: dict[str, Subject], server: StandIn) -> None:
+def test_a_request_to_aws_says_who_asks(functions: dict[str, Subject], server: FakeServices) -> None:
     """botocore would compose its own user agent anew for each request."""
     server.forget()
     start(functions["connect"])
@@ -232,7 +232,9 @@ def container_credentials(*handed_out: tuple[str, timedelta]) -> Iterator[dict[s
         server.shutdown()
 
 
-def test_after_a_restore_the_functions_credentials_are_fresh(functions: dict[str, Subject], server: StandIn) -> None:
+def test_after_a_restore_the_functions_credentials_are_fresh(
+    functions: dict[str, Subject], server: FakeServices
+) -> None:
     """With snapshots Lambda gives no keys in the environment: botocore asks for them when the clients are made.
 
     Those of the snapshot have run out at the restore, and the first request asks again.

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from benchmarks.load.accounting import Evidence, Granted, Kept, account
-from benchmarks.load.person import Customer, Intent, Journey, Told
+from benchmarks.load.person import Customer, Intent, Journey, Shown
 from finch_connect.adapters.bus import detail, detail_type
 from finch_connect.domain.connection import Connection
 from finch_connect.domain.flow import ConnectMode, Flow, Status
@@ -54,11 +54,11 @@ ROWS = {
 }
 FITS = Evidence(
     journeys=[
-        Journey(GOOD, Told.CONNECTED, opened=True, connection_id="c-1"),
-        Journey(NO, Told.DENIED, opened=True),
-        Journey(LOST, Told.ORPHANED, opened=True),
-        Journey(LEFT, Told.NOTHING, opened=True),
-        Journey(customer("late"), Told.TRY_AGAIN),
+        Journey(GOOD, Shown.CONNECTED, opened=True, connection_id="c-1"),
+        Journey(NO, Shown.DENIED, opened=True),
+        Journey(LOST, Shown.ORPHANED, opened=True),
+        Journey(LEFT, Shown.NOTHING, opened=True),
+        Journey(customer("late"), Shown.TRY_AGAIN),
     ],
     flows=ROWS,
     owners={"c-1": Connection("c-1", "good", GOOD.flow_id, 1, "0" * 64, "finch/local/connections/c-1", None, ())},
@@ -75,7 +75,7 @@ def row(of: Customer, **changed: Any) -> dict[str, Any]:
     return {"flows": {**ROWS, of.flow_id: replace(ROWS[of.flow_id], **changed)}}
 
 
-def told(of: Customer, **changed: Any) -> dict[str, Any]:
+def shown(of: Customer, **changed: Any) -> dict[str, Any]:
     """The journeys with one that is otherwise."""
     return {"journeys": [replace(one, **changed) if one.customer == of else one for one in FITS.journeys]}
 
@@ -85,7 +85,7 @@ def test_what_fits_has_no_problem() -> None:
     done = account(FITS)
     assert done.problems == []
     assert (done.begun, done.opened, done.secrets, done.granted) == (5, 4, 1, 2)
-    assert done.told["orphaned"] == {"orphaned": 1}
+    assert done.shown["orphaned"] == {"orphaned": 1}
     assert done.events == dict.fromkeys(map(detail_type, ROWS.values()), 1)
 
 
@@ -102,8 +102,8 @@ def test_a_delivery_that_comes_twice_is_one_event() -> None:
         ({"journeys": FITS.journeys[1:]}, "is nobody's"),
         (row(LOST, status=Status.CLAIMED), "is still claimed"),
         (row(GOOD, status=Status.UNSTORED), "is still unstored"),
-        (row(NO, published_at=None), "not marked as told"),
-        (row(NO, due_at=5), "not marked as told"),
+        (row(NO, published_at=None), "not marked as published"),
+        (row(NO, due_at=5), "not marked as published"),
         ({"owners": {"c-1": replace(FITS.owners["c-1"], leased_until=9)}}, "is still leased"),
         ({"waiting": ["attempt"]}, "still waits in the fallback"),
         ({"set_aside": ["flow"]}, "was set aside"),
@@ -122,12 +122,12 @@ def test_a_delivery_that_comes_twice_is_one_event() -> None:
         ({"granted": [replace(FITS.granted[0], tokens=2)]}, "was exchanged 2 times"),
         ({"granted": [replace(FITS.granted[0], sent=3)]}, "was exchanged 3 times"),
         ({"granted": [Granted("c-4", NO.username, tokens=1, sent=1)]}, "is lost, and nobody was told"),
-        (told(GOOD, told=Told.ORPHANED), "was told orphaned, and the row says connected"),
-        (told(NO, told=Told.CONNECTED), "was told connected, and the row says denied"),
-        (told(LEFT, told=Told.NO_ANSWER), "was told: no answer"),
-        (told(LEFT, told=Told.ANYTHING_ELSE), "was told: anything else"),
-        (told(GOOD, connection_id="c-9"), "told of another connection"),
-        (told(LOST, told=Told.QUARANTINED), "was told: quarantined"),
+        (shown(GOOD, shown=Shown.ORPHANED), "was told orphaned, and the row says connected"),
+        (shown(NO, shown=Shown.CONNECTED), "was told connected, and the row says denied"),
+        (shown(LEFT, shown=Shown.NO_ANSWER), "was told: no answer"),
+        (shown(LEFT, shown=Shown.ANYTHING_ELSE), "was told: anything else"),
+        (shown(GOOD, connection_id="c-9"), "told of another connection"),
+        (shown(LOST, shown=Shown.QUARANTINED), "was told: quarantined"),
     ],
 )
 def test_each_thing_that_does_not_fit_is_said(changed: dict[str, Any], said: str) -> None:
@@ -139,10 +139,10 @@ def test_each_thing_that_does_not_fit_is_said(changed: dict[str, Any], said: str
 def test_a_person_who_gave_up_may_have_any_outcome(end: Status) -> None:
     """Asking the same address later tells it; the event has told it already."""
     of = {Status.CONNECTED: GOOD, Status.ABANDONED: LEFT, Status.ORPHANED: LOST}[end]
-    assert account(replace(FITS, **told(of, told=Told.TRY_AGAIN, connection_id=None))).problems == []
+    assert account(replace(FITS, **shown(of, shown=Shown.TRY_AGAIN, connection_id=None))).problems == []
 
 
-def test_a_token_that_nobody_could_be_sure_of_was_told_as_lost() -> None:
+def test_a_token_that_nobody_could_be_sure_of_was_reported_lost() -> None:
     """The vault took it and did not say so, and the fallback was away too: better told than not."""
     evidence = replace(
         FITS,
@@ -151,4 +151,4 @@ def test_a_token_that_nobody_could_be_sure_of_was_told_as_lost() -> None:
         owners={**FITS.owners, "c-2": replace(FITS.owners["c-1"], connection_id="c-2", customer_id="lost")},
     )
     evidence = replace(evidence, events=[event(flow) for flow in evidence.flows.values()])
-    assert (account(evidence).problems, account(evidence).told_as_lost) == ([], 1)
+    assert (account(evidence).problems, account(evidence).reported_lost) == ([], 1)

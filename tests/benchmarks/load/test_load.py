@@ -7,20 +7,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.load.harness import Stage, stage
+from benchmarks.load.harness import Harness, harness
 from benchmarks.load.overdue import sweep_overdue
 from benchmarks.load.person import Journey
 from benchmarks.load.run import Load, run
-from benchmarks.load.users import Crowd, Plan
+from benchmarks.load.users import Plan, Users
 
 PLAN = Plan(flows=120, browsers=12, faults=0.05, seed=7, seconds=300)
 OVERDUE = 10_000
 
 
 @pytest.fixture(scope="module")
-def broken_stage() -> Iterator[Stage]:
+def faulty_harness() -> Iterator[Harness]:
     """The deployed stack behind proxies that break its calls."""
-    with stage(with_faults=True, seed=PLAN.seed) as ready:
+    with harness(with_faults=True, seed=PLAN.seed) as ready:
         yield ready
 
 
@@ -31,13 +31,13 @@ def shown() -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def load(broken_stage: Stage, shown: list[int]) -> Load:
+def load(faulty_harness: Harness, shown: list[int]) -> Load:
     """The run."""
 
     def progress(journeys: list[Journey], _seconds: float) -> None:
         shown.append(len(journeys))
 
-    return run(PLAN, broken_stage, progress, threading.Event())
+    return run(PLAN, faulty_harness, progress, threading.Event())
 
 
 def test_every_flow_is_accounted_for(load: Load) -> None:
@@ -54,12 +54,12 @@ def test_calls_were_really_broken(load: Load) -> None:
     assert 0.01 < broken / calls < 0.15
 
 
-def test_the_faults_end_with_the_run(load: Load, broken_stage: Stage) -> None:
+def test_the_faults_end_with_the_run(load: Load, faulty_harness: Harness) -> None:
     """What is swept and counted afterwards is not broken."""
-    _, before = broken_stage.aws_calls()
+    _, before = faulty_harness.aws_calls()
     for _ in range(20):
-        broken_stage.stack.invoke("SweeperFunction", {})
-    assert broken_stage.aws_calls()[1] == before
+        faulty_harness.stack.invoke("SweeperFunction", {})
+    assert faulty_harness.aws_calls()[1] == before
 
 
 def test_progress_is_shown(load: Load, shown: list[int]) -> None:
@@ -80,25 +80,25 @@ def test_whose_time_it_was_is_known(load: Load) -> None:
     assert len(load.invocations["Callback"]) >= load.account.rows["connected"]
 
 
-def test_nobody_comes_after_the_time_is_over(broken_stage: Stage) -> None:
+def test_nobody_comes_after_the_time_is_over(faulty_harness: Harness) -> None:
     """So a run ends by itself, however slow the machine is."""
-    late = Crowd(Plan(flows=100, browsers=2, faults=0.0, seed=1, seconds=0.0), broken_stage, threading.Event())
+    late = Users(Plan(flows=100, browsers=2, faults=0.0, seed=1, seconds=0.0), faulty_harness, threading.Event())
     late.come(lambda _journeys, _seconds: None)
     assert late.journeys == []
 
 
-def test_nobody_comes_after_it_was_stopped(broken_stage: Stage) -> None:
+def test_nobody_comes_after_it_was_stopped(faulty_harness: Harness) -> None:
     """Ctrl-C: who is on the way finishes, and nobody else begins."""
     stop = threading.Event()
     stop.set()
-    stopped = Crowd(Plan(flows=100, browsers=2, faults=0.0, seed=1, seconds=60.0), broken_stage, stop)
+    stopped = Users(Plan(flows=100, browsers=2, faults=0.0, seed=1, seconds=60.0), faulty_harness, stop)
     stopped.come(lambda _journeys, _seconds: None)
     assert stopped.journeys == []
 
 
 def test_the_sweeper_keeps_up_with_ten_thousand_overdue_rows() -> None:
     """Each has its one end and its one event; each sweep ends within its time, so the next does not wait for it."""
-    with stage(with_faults=False, seed=PLAN.seed) as ready:
+    with harness(with_faults=False, seed=PLAN.seed) as ready:
         swept = sweep_overdue(ready, OVERDUE)
     assert swept.problems == []
     assert swept.rows == OVERDUE

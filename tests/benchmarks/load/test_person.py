@@ -10,7 +10,7 @@ from typing import Any
 import jwt
 import pytest
 
-from benchmarks.load.person import PATIENCE, Customer, Intent, Journey, Person, Told
+from benchmarks.load.person import MAX_TRIES, Customer, Intent, Journey, Person, Shown
 from local.server import Server, StartResponse
 from local.simulator import Simulator
 
@@ -28,7 +28,7 @@ ONE_MOMENT: Answer = (202, {"Refresh": "2"}, "")
 
 
 class Stack(Server):
-    """A stack that answers what it is told to, by route, the last answer for ever."""
+    """A stack that answers what it is shown to, by route, the last answer for ever."""
 
     def __init__(self) -> None:
         super().__init__("stack", 0, self._wsgi)
@@ -77,10 +77,10 @@ def go(stack: Stack, intent: Intent = Intent.CONNECT) -> tuple[Journey, list[flo
     return Person(customer, key=KEY, issuer=stack.url, pause=waits.append).go(), waits
 
 
-def test_a_person_is_told_what_the_receipt_says(stack: Stack, finch: Simulator) -> None:
+def test_a_person_is_shown_what_the_receipt_says(stack: Stack, finch: Simulator) -> None:
     """Verified, as the team's backend does."""
     journey, waits = go(stack)
-    assert (journey.told, journey.opened, journey.tries, waits) == (Told.CONNECTED, True, 0, [])
+    assert (journey.shown, journey.opened, journey.tries, waits) == (Shown.CONNECTED, True, 0, [])
     assert journey.seconds.keys() == {"link", "finch", "callback"}
 
 
@@ -88,7 +88,7 @@ def test_a_person_presses_the_button_where_the_link_asks_first(stack: Stack, fin
     """With the form's hidden fields as they are meant."""
     stack.answers["POST /connect"] = stack.answers["GET /connect"]
     stack.answers["GET /connect"] = [CONFIRM]
-    assert go(stack)[0].told is Told.CONNECTED
+    assert go(stack)[0].shown is Shown.CONNECTED
     assert ("POST /connect", "link=a%26b&form_nonce=n") in stack.asked
 
 
@@ -96,23 +96,23 @@ def test_a_person_waits_as_the_page_says_and_asks_again(stack: Stack, finch: Sim
     """503 says after how long, and the page of a flow that is being finished looks again by itself."""
     stack.answers["GET /callback"] = [TRY_AGAIN, ONE_MOMENT, receipt(stack, "orphaned")]
     journey, waits = go(stack)
-    assert (journey.told, journey.tries, waits) == (Told.ORPHANED, 2, [5.0, 2.0])
+    assert (journey.shown, journey.tries, waits) == (Shown.ORPHANED, 2, [5.0, 2.0])
 
 
-@pytest.mark.parametrize(("page", "told"), [(TRY_AGAIN, Told.TRY_AGAIN), (ONE_MOMENT, Told.BEING_FINISHED)])
-def test_a_person_gives_up(stack: Stack, finch: Simulator, page: Answer, told: Told) -> None:
+@pytest.mark.parametrize(("page", "shown"), [(TRY_AGAIN, Shown.TRY_AGAIN), (ONE_MOMENT, Shown.BEING_FINISHED)])
+def test_a_person_gives_up(stack: Stack, finch: Simulator, page: Answer, shown: Shown) -> None:
     """After a few times, so that a run ends."""
     stack.answers["GET /callback"] = [page]
     journey, waits = go(stack)
-    assert (journey.told, len(waits)) == (told, PATIENCE - 1)
-    assert [route for route, _ in stack.asked].count("GET /callback") == PATIENCE
+    assert (journey.shown, len(waits)) == (shown, MAX_TRIES - 1)
+    assert [route for route, _ in stack.asked].count("GET /callback") == MAX_TRIES
 
 
 def test_a_link_that_never_leads_on_opens_nothing(stack: Stack, finch: Simulator) -> None:
     """So no row is expected of it."""
     stack.answers["GET /connect"] = [TRY_AGAIN]
     journey, _ = go(stack)
-    assert (journey.told, journey.opened) == (Told.TRY_AGAIN, False)
+    assert (journey.shown, journey.opened) == (Shown.TRY_AGAIN, False)
 
 
 def test_some_people_decline_and_some_leave(stack: Stack, finch: Simulator) -> None:
@@ -120,19 +120,19 @@ def test_some_people_decline_and_some_leave(stack: Stack, finch: Simulator) -> N
     go(stack, Intent.DECLINE)
     assert finch.store.codes == {}
     journey, _ = go(stack, Intent.LEAVE)
-    assert journey.told is Told.NOTHING
+    assert journey.shown is Shown.NOTHING
     assert [route for route, _ in stack.asked] == ["GET /connect", "GET /callback", "GET /connect"]
 
 
 def test_a_refusal_is_anything_else(stack: Stack, finch: Simulator) -> None:
     """Nobody here has deserved one."""
     stack.answers["GET /callback"] = [(400, {}, "")]
-    assert go(stack)[0].told is Told.ANYTHING_ELSE
+    assert go(stack)[0].shown is Shown.ANYTHING_ELSE
 
 
 def test_no_answer_is_said_too(stack: Stack) -> None:
     """A connection that breaks ends one journey, and not the run."""
     stack.answers["GET /connect"] = [(303, {"Location": "http://127.0.0.1:9/authorize"}, "")]
     journey, _ = go(stack)
-    assert (journey.told, journey.opened) == (Told.NO_ANSWER, True)
-    assert json.dumps(journey.told)
+    assert (journey.shown, journey.opened) == (Shown.NO_ANSWER, True)
+    assert json.dumps(journey.shown)

@@ -10,7 +10,7 @@ import pytest
 from benchmarks.load import cpu, report
 from benchmarks.load.accounting import Account
 from benchmarks.load.overdue import Swept
-from benchmarks.load.person import Customer, Intent, Journey, Told
+from benchmarks.load.person import Customer, Intent, Journey, Shown
 from benchmarks.load.run import Load
 from benchmarks.load.users import Plan
 from local.settings import SettingsError, load_settings
@@ -18,20 +18,20 @@ from local.settings import SettingsError, load_settings
 ACCOUNT = Account(
     begun=2,
     opened=2,
-    told={"connected": {"connected": 2}},
+    shown={"connected": {"connected": 2}},
     rows={"connected": 2},
     reasons={},
     events={"Connection Established": 2},
     deliveries=3,
     secrets=2,
     granted=2,
-    told_as_lost=0,
+    reported_lost=0,
     problems=[],
 )
 PEOPLE = [
     Journey(
         Customer(name, "1", "", name, Intent.CONNECT),
-        Told.CONNECTED,
+        Shown.CONNECTED,
         ended=ended,
         seconds={"link": 1.0, "callback": 2.0},
     )
@@ -83,7 +83,7 @@ def test_the_report_has_what_was_measured() -> None:
     [
         (400.0, 2.0, 1.0, "this machine's processors"),
         (1.0, 3.9, 1.0, "the emulator, one Python process"),
-        (1.0, 1.0, 3.9, "the process of front, simulator and browsers"),
+        (1.0, 1.0, 3.9, "the process of API gateway, simulator and browsers"),
         (1.0, 1.0, 1.0, "no processor"),
     ],
 )
