@@ -70,10 +70,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--region")
     given = parser.parse_args(arguments)
-    return exit_code_of(lambda: _tell(given), given.stack, _NEEDS)
+    return exit_code_of(lambda: _print(given), given.stack, _NEEDS)
 
 
-def _tell(given: argparse.Namespace) -> None:
+def _print(given: argparse.Namespace) -> None:
     session = boto3.Session(region_name=given.region)
     described = session.client("cloudformation").describe_stack_resources(StackName=given.stack)
     names = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}

@@ -32,7 +32,7 @@ type Progress = Callable[[str], None]
 """Says how far it is, for a person who waits."""
 
 
-class NotToldError(DeployedError):
+class RepublishError(DeployedError):
     """It cannot be done as asked, and nothing was changed; the text says what can be done."""
 
 
@@ -45,20 +45,20 @@ class Outbox:
     page_rows: int = _PAGE_ROWS
 
     def one(self, flow_id: str) -> Flow:
-        """Return a settled flow. Raises NotToldError."""
+        """Return a settled flow. Raises RepublishError."""
         answer = self.dynamodb.get_item(TableName=self.table_name, Key=flow_key(flow_id), ConsistentRead=True)
         if "Item" not in answer:
-            raise NotToldError(f"There is no flow {flow_id} in {self.table_name}: rows go a month after their link.")
+            raise RepublishError(f"There is no flow {flow_id} in {self.table_name}: rows go a month after their link.")
         flow = flow_of(answer["Item"])
         if flow.status not in SETTLED:
-            raise NotToldError(f"{flow_id} is {flow.status}: it has no outcome yet that could be told.")
+            raise RepublishError(f"{flow_id} is {flow.status}: it has no outcome yet that could be told.")
         return flow
 
     def settled(self, since: datetime, until: datetime, progress: Progress) -> Sequence[Flow]:
         """Return the flows settled from `since` to just before `until`, the oldest first. Reads the whole table."""
         return sorted(self._settled(since, until, progress), key=lambda flow: flow.settled_at or 0)
 
-    def tell_again(self, flow: Flow) -> bool:
+    def republish(self, flow: Flow) -> bool:
         """Mark an outcome as not told, so that the relay or the sweeper tells it; False: the row is another's now."""
         try:
             self.dynamodb.update_item(
@@ -110,13 +110,13 @@ class Outbox:
 
 
 def moment(text: str) -> datetime:
-    """Return a time with its zone. Raises NotToldError for anything else."""
+    """Return a time with its zone. Raises RepublishError for anything else."""
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise NotToldError(f"{text} is no time. Write it like 2026-01-01T10:00Z.") from None
+        raise RepublishError(f"{text} is no time. Write it like 2026-01-01T10:00Z.") from None
     if read.tzinfo is None:
-        raise NotToldError(f"{text} has no time zone. Write {text}Z for UTC, or {text}+01:00.")
+        raise RepublishError(f"{text} has no time zone. Write {text}Z for UTC, or {text}+01:00.")
     return read.astimezone(UTC)
 
 
@@ -125,28 +125,28 @@ def _wanted(given: argparse.Namespace, outbox: Outbox) -> Sequence[Flow]:
         return [outbox.one(given.flow)]
     since, until = moment(given.since), moment(given.until) if given.until else datetime.now(UTC)
     if since >= until:
-        raise NotToldError(f"The span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC.")
+        raise RepublishError(f"The span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC.")
     flows = outbox.settled(since, until, lambda how_far: print(f"\r{how_far}", end="", file=sys.stderr, flush=True))
     print(file=sys.stderr)
     if len(flows) > given.at_most:
-        raise NotToldError(
+        raise RepublishError(
             f"{len(flows)} flows were settled in this time, more than {given.at_most}. Your consumers would hear of "
             f"each again. Nothing was changed: choose a shorter span, or add AT_MOST={len(flows)} if this is meant."
         )
     return flows
 
 
-def _tell_again(given: argparse.Namespace) -> None:
+def _republish(given: argparse.Namespace) -> None:
     session = boto3.Session(region_name=given.region)
     outbox = Outbox(session.client("dynamodb"), outputs_of(session, given.stack)["TableName"])
-    told = 0
+    count = 0
     for flow in _wanted(given, outbox):
-        if outbox.tell_again(flow):
-            told += 1
+        if outbox.republish(flow):
+            count += 1
             print(_line(flow))
         else:
             print(f"{flow.flow_id}  moved on meanwhile: what it has to tell now is told by itself.")
-    print(f"{told} to be told again: by the relay within seconds, by the sweeper within minutes.")
+    print(f"{count} to be published again: by the relay within seconds, by the sweeper within minutes.")
 
 
 def _line(flow: Flow) -> str:
@@ -167,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     if given.until and not given.since:
         parser.error("--until goes with --since")
-    return exit_code_of(lambda: _tell_again(given), given.stack, _NEEDS)
+    return exit_code_of(lambda: _republish(given), given.stack, _NEEDS)
 
 
 if __name__ == "__main__":

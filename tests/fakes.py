@@ -11,7 +11,16 @@ from datetime import UTC, datetime, timedelta
 
 from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused, StoredSecret
 from finch_connect.domain.errors import ServiceUnavailableError, TryAgainError
-from finch_connect.domain.flow import CLAIM_GRACE_MS, RESTARTABLE, Flow, NotWritten, StartRule, Status, Untold, Written
+from finch_connect.domain.flow import (
+    CLAIM_GRACE_MS,
+    RESTARTABLE,
+    Flow,
+    NotPublished,
+    NotWritten,
+    StartRule,
+    Status,
+    Written,
+)
 from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, SessionOpened
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.link_claims import LinkRequest
@@ -291,11 +300,11 @@ class FakeBus(Down):
         self.published: list[Flow] = []
         self.refuses: set[str] = set()
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
+    def publish(self, flows: Sequence[Flow]) -> Sequence[NotPublished]:
         self._check()
         refused = [flow for flow in flows if self.refuses & {flow.flow_id, flow.event_id}]
         self.published += [flow for flow in flows if flow not in refused]
-        return [Untold(flow, "RefusedInThisTest") for flow in refused]
+        return [NotPublished(flow, "RefusedInThisTest") for flow in refused]
 
 
 class FakeDeadline:

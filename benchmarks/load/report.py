@@ -174,8 +174,8 @@ def _limit(load: Load, total: float) -> list[str]:
     return [
         f"The limit was {limit}. {machine:.1f} of {cores} cores were busy, {ours:.1f} with this: the emulator with "
         f"{emulator:.2f},",
-        f"API gateway, simulator and browsers with {api_gateway:.2f}. AWS has none of these; it has the functions, which "
-        f"took {functions / total:.0%}",
+        f"API gateway, simulator and browsers with {api_gateway:.2f}. AWS has none of these; it has the functions, "
+        f"which took {functions / total:.0%}",
         f"of the CPU time, {cold} cold starts included (a function's processes are its cold starts).",
     ]
 

@@ -53,7 +53,7 @@ def run(plan: Plan, harness: Harness, progress: Progress, stop: threading.Event)
     """Run, finish, account. Setting `stop` ends the coming of people early; the rest is done all the same."""
     users = Users(plan, harness, stop)
     with Consumer(harness.stack.client("sqs"), harness.stack.queue_url) as consumer:
-        servers = {cpu.API_GATEWAY: harness.stack.api_gateway, cpu.FINCH: harness.finch, cpu.SHIM: harness.corrected}
+        servers = {cpu.API_GATEWAY: harness.stack.api_gateway, cpu.FINCH: harness.finch, cpu.SHIM: harness.shim}
         before = {part: server.cpu_seconds for part, server in servers.items() if server is not None}
         with harness.faults(plan.faults), cpu.Watch() as watch:
             users.run(progress)

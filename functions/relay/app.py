@@ -28,17 +28,17 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
             outcomes += [(sequence, flow) for flow in unpublished_outcomes(before, after)]
         except (KeyError, ValueError, TypeError) as error:  # no row of ours, and it will not become one
             failed += _put_aside(record["dynamodb"], type(error).__name__)
-    untold = publish([flow for _, flow in outcomes], PORTS)
-    waiting = [one.flow for one in untold]
+    not_published = publish([flow for _, flow in outcomes], PORTS)
+    waiting = [one.flow for one in not_published]
     failed += [sequence for sequence, flow in outcomes if flow in waiting]
-    told = [flow for _, flow in outcomes if flow not in waiting]
-    for flow in told:
+    published = [flow for _, flow in outcomes if flow not in waiting]
+    for flow in published:
         logger.info("published", flow_id=flow.flow_id, status=flow.status, event_id=flow.event_id)
         measure("PublishLag", epoch_ms(PORTS.clock()) - (flow.settled_at or flow.started_at))
-    if untold:
-        reasons = sorted({one.reason for one in untold})
+    if not_published:
+        reasons = sorted({one.reason for one in not_published})
         logger.warning("not_published", extra={"flow_ids": [flow.flow_id for flow in waiting], "reasons": reasons})
-    count("Published", len(told))
+    count("Published", len(published))
     return {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in dict.fromkeys(failed)]}
 
 

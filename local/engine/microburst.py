@@ -108,9 +108,9 @@ class Microburst:
         try:
             yield frozenset(rule["id"] for rule in rules)
         finally:
-            told = {"id", "fired_count"}
+            own_fields = {"id", "fired_count"}
             if rules:  # to delete what no rule says is to delete all
-                self._ask("DELETE", "rules", [{key: rule[key] for key in rule.keys() - told} for rule in rules])
+                self._ask("DELETE", "rules", [{key: rule[key] for key in rule.keys() - own_fields} for rule in rules])
 
     def broken(self, rules: Iterable[int]) -> list[Broken]:
         """Return the calls that met a fault of these rules, rule by rule in their order."""

@@ -60,10 +60,10 @@ def test_18_an_injected_code_is_quarantined_and_the_victims_secret_is_untouched(
 ) -> None:
     """Finch has no PKCE: the echo or the owner gives it away. Nothing is disconnected: that could be the aim."""
     victim, attacker, secret_arn = injected
-    (told,) = inbox.wait_for(attacker)
-    assert told["detail-type"] == "Connection Quarantined"
-    assert told["detail"]["reason"] in {"owner_mismatch", "customer_mismatch"}
-    assert f"/quarantine/{attacker.flow_id}" in told["detail"]["secret_arn"]
+    (event,) = inbox.wait_for(attacker)
+    assert event["detail-type"] == "Connection Quarantined"
+    assert event["detail"]["reason"] in {"owner_mismatch", "customer_mismatch"}
+    assert f"/quarantine/{attacker.flow_id}" in event["detail"]["secret_arn"]
     assert secret_versions(victim.stack, secret_arn) == 1
     assert secret_content(victim.stack, secret_arn)["customer_id"] == victim.customer_id
     assert finch.calls_to("/disconnect") == []
@@ -76,10 +76,10 @@ def test_18_another_echo_is_quarantined_and_told_to_nobody_as_connected(
     """Finch names another customer than the link did."""
     finch.faults.add(Fault("answer", answer={"customer_id": "somebody else"}))
     assert customer.connect()["status"] == "quarantined"
-    (told,) = inbox.wait_for(customer)
-    assert (told["detail-type"], told["detail"]["reason"]) == ("Connection Quarantined", "customer_mismatch")
+    (event,) = inbox.wait_for(customer)
+    assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Quarantined", "customer_mismatch")
     listed = customer.stack.client("secretsmanager").list_secrets()["SecretList"]
-    assert not [one for one in listed if one["Name"].endswith(f"connections/{told['detail']['connection_id']}")]
+    assert not [one for one in listed if one["Name"].endswith(f"connections/{event['detail']['connection_id']}")]
 
 
 def test_18_an_operator_discards_what_was_injected(
@@ -113,9 +113,9 @@ def test_18_an_operator_releases_an_accountants_second_customer(
     assert attacker.status() == "quarantined"
     assert secret_versions(victim.stack, secret_arn) == 1
     quarantine.release(attacker.flow_id, transfer_from=victim.customer_id)
-    told = inbox.wait_for(attacker, 2)[-1]
-    assert told["detail-type"] == "Connection Established"
-    assert told["detail"]["secret_arn"] == secret_arn
+    event = inbox.wait_for(attacker, 2)[-1]
+    assert event["detail-type"] == "Connection Established"
+    assert event["detail"]["secret_arn"] == secret_arn
     assert secret_content(victim.stack, secret_arn)["customer_id"] == attacker.customer_id
     assert attacker.flow_id not in {flow.flow_id for flow in quarantine.waiting()}
 
@@ -130,8 +130,8 @@ def test_19_a_code_under_a_second_flow_fails_and_the_first_connection_is_untouch
     (event,) = inbox.wait_for(first)
     again = changed(second.approved(), code=query_of(callback)["code"])
     assert second.receipt(second.come_back(again))["status"] == "failed"
-    (told,) = inbox.wait_for(second)
-    assert (told["detail-type"], told["detail"]["reason"]) == ("Connection Failed", "invalid_grant")
+    (event,) = inbox.wait_for(second)
+    assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Failed", "invalid_grant")
     assert secret_versions(first.stack, event["detail"]["secret_arn"]) == 1
     assert secret_content(first.stack, event["detail"]["secret_arn"])["connection_id"] == receipt["connection_id"]
     assert [call.status for call in finch.calls_to("/auth/token")] == [200, 400]
@@ -154,10 +154,10 @@ def test_20_an_answer_that_does_not_fit_the_request_is_quarantined(
     finch.faults.add(Fault("answer", answer=answer))
     receipt = customer.receipt(customer.come_back(customer.approved(**claims)))
     assert receipt["status"] == "quarantined"
-    (told,) = inbox.wait_for(customer)
-    assert (told["detail-type"], told["detail"]["reason"]) == ("Connection Quarantined", reason)
-    assert f"/quarantine/{customer.flow_id}" in told["detail"]["secret_arn"]
-    assert secret_versions(customer.stack, told["detail"]["secret_arn"]) == 1
+    (event,) = inbox.wait_for(customer)
+    assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Quarantined", reason)
+    assert f"/quarantine/{customer.flow_id}" in event["detail"]["secret_arn"]
+    assert secret_versions(customer.stack, event["detail"]["secret_arn"]) == 1
     assert len(inbox.of(customer)) == 1
 
 

@@ -331,10 +331,10 @@ class FlowMachine(RuleBasedStateMachine):
         for _ in range(3):
             self.world.clock.now += timedelta(days=2)
             sweep(self.world.sweeper_ports, self.world.config)
-        told = {flow.event_id for flow in self.world.bus.published}
+        published = {flow.event_id for flow in self.world.bus.published}
         rows = self.world.table.flows.values()
         assert all(row.status in SETTLED for row in rows), "nothing is stuck"
-        assert all(row.event_id in told for row in rows), "each settled flow is told"
+        assert all(row.event_id in published for row in rows), "each settled flow is published"
         assert self.world.fallback.kept == {}, "no token waits for ever"
         kept = {
             json.loads(text.reveal())["access_token"]

@@ -44,11 +44,11 @@ class Account:
     def put(self, letter: str, minutes: float, status: Status = Status.DENIED) -> Flow:
         """Put a flow that got its outcome that many minutes after noon and was told."""
         flow = dataclasses.replace(STARTED, flow_id=letter * 22).settled(status, at=NOON + timedelta(minutes=minutes))
-        told = dataclasses.replace(flow, due_at=None, published_at=(flow.settled_at or 0) + 1000)
-        self.dynamodb.put_item(TableName="flows", Item=item_of(told))
-        return told
+        published = dataclasses.replace(flow, due_at=None, published_at=(flow.settled_at or 0) + 1000)
+        self.dynamodb.put_item(TableName="flows", Item=item_of(published))
+        return published
 
-    def untold(self) -> set[str]:
+    def unpublished(self) -> set[str]:
         """Return the first letters of the flows that are to be told: due now, and not marked as published."""
         items = self.dynamodb.scan(TableName="flows")["Items"]
         due = [item for item in items if "due" in item]
@@ -75,17 +75,17 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 def test_one_flow_is_marked_to_be_told_again(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     """It, and no other; what it has to tell stays the same; again is the same."""
-    told = account.put("A", 0)
+    published = account.put("A", 0)
     account.put("B", 0)
     for _ in range(2):
-        assert main(["--flow", told.flow_id]) == 0
+        assert main(["--flow", published.flow_id]) == 0
         written = capsys.readouterr().out
-        assert told.event_id in written
+        assert published.event_id in written
         assert "1 to be told again" in written
-        assert account.untold() == {"A"}
-    item = account.dynamodb.get_item(TableName="flows", Key={"id": {"S": f"flow#{told.flow_id}"}})["Item"]
+        assert account.unpublished() == {"A"}
+    item = account.dynamodb.get_item(TableName="flows", Key={"id": {"S": f"flow#{published.flow_id}"}})["Item"]
     row = flow_of(item)
-    assert dataclasses.replace(row, due_at=None, published_at=told.published_at) == told
+    assert dataclasses.replace(row, due_at=None, published_at=published.published_at) == published
 
 
 def test_a_span_has_its_beginning_and_not_its_end(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +93,7 @@ def test_a_span_has_its_beginning_and_not_its_end(account: Account, capsys: pyte
     for letter, minutes in [("A", -0.01), ("C", 30), ("B", 0), ("D", 59.99), ("E", 60)]:
         account.put(letter, minutes)
     assert main(["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T14:00+01:00"]) == 0
-    assert account.untold() == {"B", "C", "D"}
+    assert account.unpublished() == {"B", "C", "D"}
     written = capsys.readouterr()
     assert [line[0] for line in written.out.splitlines()] == ["B", "C", "D", "3"]
     assert "3 of them settled in this time" in written.err
@@ -106,7 +106,7 @@ def test_only_outcomes_are_told(account: Account) -> None:
     owner = {"id": {"S": "connection#c"}, "settled_at": {"N": str(epoch_ms(NOON) + 1)}, "status": {"S": "connected"}}
     account.dynamodb.put_item(TableName="flows", Item=owner)
     assert main(["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T13:00Z"]) == 0
-    assert account.untold() == {"B"}
+    assert account.unpublished() == {"B"}
 
 
 def test_the_whole_table_is_read_page_by_page(account: Account) -> None:
@@ -141,7 +141,7 @@ def test_more_than_a_person_looks_through_is_asked_for_by_number(
     span = ["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T13:00Z"]
     assert main([*span, "--at-most", "2"]) == 1
     assert "add AT_MOST=3" in capsys.readouterr().err
-    assert account.untold() == set()
+    assert account.unpublished() == set()
     assert main([*span, "--at-most", "3"]) == 0
 
 
@@ -150,10 +150,10 @@ def test_a_flow_that_moved_on_is_left_alone(account: Account) -> None:
     flow = account.put("A", 0)
     outbox = Outbox(account.dynamodb, "flows")
     account.dynamodb.put_item(TableName="flows", Item=item_of(dataclasses.replace(STARTED, flow_id=flow.flow_id)))
-    assert outbox.tell_again(flow) is False
+    assert outbox.republish(flow) is False
     account.put("A", 1)
-    assert outbox.tell_again(flow) is False
-    assert account.untold() == set()
+    assert outbox.republish(flow) is False
+    assert account.unpublished() == set()
 
 
 @pytest.mark.parametrize(
@@ -177,7 +177,7 @@ def test_what_cannot_be_is_said(
     account.put("A", 0)
     assert main(arguments) == 1
     assert says in capsys.readouterr().err
-    assert account.untold() == set()
+    assert account.unpublished() == set()
 
 
 @pytest.fixture
@@ -186,7 +186,7 @@ def command(emulated_aws: None, stack: RunningStack) -> Callable[..., int]:
     return lambda *arguments: main([*arguments, "--stack", stack.deployed.name])
 
 
-def told(customer: Customer) -> int:
+def published_at(customer: Customer) -> int:
     """Wait until the customer's outcome is marked as told; return when it was settled (epoch ms)."""
     patience = time.monotonic() + 60
     while (row := customer.row()) is None or row.published_at is None:
@@ -211,7 +211,7 @@ def test_the_deployed_stack_tells_one_flow_and_then_a_span_again(
             customer.come_back(customer.denied())
         else:
             customer.connect()
-        settled[customer.customer_id] = told(customer)
+        settled[customer.customer_id] = published_at(customer)
         inbox.wait_for(customer, 1)
         time.sleep(0.01)
 
@@ -223,6 +223,6 @@ def test_the_deployed_stack_tells_one_flow_and_then_a_span_again(
     for customer in within:
         first, second = inbox.wait_for(customer, 2)
         assert first["detail"] == second["detail"]
-        assert told(customer) == settled[customer.customer_id]
+        assert published_at(customer) == settled[customer.customer_id]
     assert len(inbox.of(before)) == 2
     assert len(inbox.of(after)) == 1

@@ -76,7 +76,7 @@ def test_a_person_who_says_no_is_taken_at_their_word(customer: Customer, inbox: 
     assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Denied", "access_denied")
     assert finch.calls_to("/auth/token") == []
     assert customer.connect()["status"] == "connected"
-    assert [told["detail-type"] for told in inbox.wait_for(customer, 2)] == [
+    assert [event["detail-type"] for event in inbox.wait_for(customer, 2)] == [
         "Connection Denied",
         "Connection Established",
     ]
@@ -104,9 +104,9 @@ def test_a_reconnect_is_a_new_version_of_the_same_secret(
     (event,) = inbox.wait_for(first)
     again = a_customer(customer_id=first.customer_id)
     assert again.connect()["connection_id"] == receipt["connection_id"]
-    (told,) = inbox.wait_for(again)
-    assert told["detail-type"] == "Connection Reauthorized"
-    assert told["detail"]["secret_arn"] == event["detail"]["secret_arn"]
+    (event,) = inbox.wait_for(again)
+    assert event["detail-type"] == "Connection Reauthorized"
+    assert event["detail"]["secret_arn"] == event["detail"]["secret_arn"]
     assert secret_versions(first.stack, event["detail"]["secret_arn"]) == 2
     stored = secret_content(first.stack, event["detail"]["secret_arn"])
     assert stored["flow_id"] == again.flow_id

@@ -1,5 +1,7 @@
-"""SAM CLI's API server behind our API gateway gives a function what API Gateway gives it. These are SAM's internals: when a
-new version moves them, this fails loudly."""
+"""SAM CLI's local API server gives a function what API Gateway gives it.
+
+It is made of SAM's internals: when a new version moves them, this fails loudly.
+"""
 
 from __future__ import annotations
 

@@ -149,9 +149,9 @@ def test_the_layers_bytecode_is_valid_wherever_it_is_unzipped(built: Path, tmp_p
 
 def test_each_build_of_the_layer_is_another(built: Path) -> None:
     """Or a deployment that changes a parameter alone would leave the API on the version before (tests/template)."""
-    told = datetime.fromisoformat((built / "FinchConnectLayer" / "built-at").read_text().strip())
+    built_at = datetime.fromisoformat((built / "FinchConnectLayer" / "built-at").read_text().strip())
     ended = datetime.fromtimestamp((built / "template.yaml").stat().st_mtime, UTC)
-    assert timedelta() <= ended - told < timedelta(minutes=5)
+    assert timedelta() <= ended - built_at < timedelta(minutes=5)
 
 
 def test_a_function_ships_its_handler_alone(built: Path) -> None:

@@ -51,10 +51,10 @@ def bus(harness: Harness) -> Iterator[PickyBus]:
 
 @contextmanager
 def _bus_at(url: str, harness: Harness) -> Iterator[None]:
-    tell = ("RelayFunction", "SweeperFunction")
-    harness.reconfigure(tell, AWS_ENDPOINT_URL_EVENTBRIDGE=url)
+    publishers = ("RelayFunction", "SweeperFunction")
+    harness.reconfigure(publishers, AWS_ENDPOINT_URL_EVENTBRIDGE=url)
     yield
-    harness.reconfigure(tell, AWS_ENDPOINT_URL_EVENTBRIDGE=harness.proxy.url)
+    harness.reconfigure(publishers, AWS_ENDPOINT_URL_EVENTBRIDGE=harness.proxy.url)
 
 
 def _connected(harness: Harness) -> Person:

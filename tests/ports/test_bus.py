@@ -12,7 +12,7 @@ from botocore.stub import Stubber
 
 from finch_connect.adapters.bus import EventBridgeBus, detail, detail_type
 from finch_connect.domain.errors import ServiceUnavailableError
-from finch_connect.domain.flow import Status, Untold
+from finch_connect.domain.flow import NotPublished, Status
 from tests.contracts import validate_event
 from tests.ports.test_flow_table import EVERYTHING, FLOW
 
@@ -101,8 +101,8 @@ def test_an_entry_that_the_bus_refuses_is_named_with_its_word_for_why(aws: None)
     entries = [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}, {"EventId": "1"}]
     with Stubber(client) as aws_answers:
         aws_answers.add_response("put_events", {"FailedEntryCount": 1, "Entries": entries})
-        untold = EventBridgeBus(client, "finch-connect-dev").publish([EVERYTHING, other])
-    assert untold == [Untold(EVERYTHING, "ThrottlingException")]
+        not_published = EventBridgeBus(client, "finch-connect-dev").publish([EVERYTHING, other])
+    assert not_published == [NotPublished(EVERYTHING, "ThrottlingException")]
 
 
 def test_a_bus_that_is_not_there_is_said(aws: None) -> None:

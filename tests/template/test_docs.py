@@ -26,8 +26,8 @@ def test_links_lead_somewhere(document: str) -> None:
 def test_make_targets_exist(document: str) -> None:
     """What a reader is told to type."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    told = set(re.findall(r"(?:^|`)make ([a-z-]+)\b", (ROOT / document).read_text(), re.MULTILINE))
-    assert told <= targets
+    named = set(re.findall(r"(?:^|`)make ([a-z-]+)\b", (ROOT / document).read_text(), re.MULTILINE))
+    assert named <= targets
 
 
 SAM = {"AutoPublishAlias", "DeletionPolicy", "PublishLambdaVersion"}

@@ -113,7 +113,7 @@ class World:
         """Bring the browser's callback and return the flow it answers with."""
         return self.callback(self.came(redirect, **came)).flow
 
-    def told(self, flow: Flow) -> Flow:
+    def publish(self, flow: Flow) -> Flow:
         """Let the relay tell an outcome, as it does some milliseconds after it was settled."""
         assert publish([flow], self.relay_ports) == []
         return flow

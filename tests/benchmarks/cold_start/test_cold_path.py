@@ -82,8 +82,8 @@ secrets.token_bytes(1)
 seen = {"random": len(taken) > 0, "connections": len(connected) > 0, "secrets": app.PORTS.keys._current is not None}
 modules = sorted(set(sys.modules) - begun)
 services = sorted({path.split("/data/")[1].split("/")[0] for path in opened if path.endswith("service-2.json")})
-told = {"answers": answers, "modules": modules, "services": services, "loaded": loaded}
-print(json.dumps({**told, "at_init": at_init, "seen": seen}), file=sys.stderr)
+report = {"answers": answers, "modules": modules, "services": services, "loaded": loaded}
+print(json.dumps({**report, "at_init": at_init, "seen": seen}), file=sys.stderr)
 """
 
 
@@ -143,8 +143,8 @@ def run(
 
 def start(function: Subject, requests: int = 1) -> Cold:
     events = [function.event() for _ in range(requests)]
-    told = json.loads(run(function, _PROGRAM, *events).stderr.splitlines()[-1])
-    return Cold(function.name, **told)
+    report = json.loads(run(function, _PROGRAM, *events).stderr.splitlines()[-1])
+    return Cold(function.name, **report)
 
 
 def test_a_cold_start_reads_the_allowed_packages_and_no_other(cold: Cold) -> None:

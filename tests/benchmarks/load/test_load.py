@@ -83,7 +83,7 @@ def test_whose_time_it_was_is_known(load: Load) -> None:
 def test_nobody_comes_after_the_time_is_over(faulty_harness: Harness) -> None:
     """So a run ends by itself, however slow the machine is."""
     late = Users(Plan(flows=100, browsers=2, faults=0.0, seed=1, seconds=0.0), faulty_harness, threading.Event())
-    late.come(lambda _journeys, _seconds: None)
+    late.run(lambda _journeys, _seconds: None)
     assert late.journeys == []
 
 
@@ -92,7 +92,7 @@ def test_nobody_comes_after_it_was_stopped(faulty_harness: Harness) -> None:
     stop = threading.Event()
     stop.set()
     stopped = Users(Plan(flows=100, browsers=2, faults=0.0, seed=1, seconds=60.0), faulty_harness, stop)
-    stopped.come(lambda _journeys, _seconds: None)
+    stopped.run(lambda _journeys, _seconds: None)
     assert stopped.journeys == []
 
 

@@ -250,7 +250,7 @@ def test_an_answer_that_does_not_fit_its_request_is_quarantined(
 
 def test_a_reconnect_is_a_new_version_of_the_same_secret(world: World) -> None:
     """Repeated logins give the same connection with another token."""
-    world.told(world.finish(world.started()))
+    world.publish(world.finish(world.started()))
     world.clock.forward(minutes=5)
     world.finch.answers = [dataclasses.replace(GRANT, access_token=Secret("token-2"))]
     flow = world.finish(world.started(link="link-2"))
@@ -273,7 +273,7 @@ def test_an_older_token_never_replaces_a_newer_one(world: World) -> None:
     """Two flows of one customer: the one that was claimed last holds the newest token."""
     early = world.started()
     world.table.claim(early.flow_id, state_hash=world.row().state_hash, claim_id="c-1", code_hash=None, now=0)
-    world.told(world.finish(world.started(link="link-2")))
+    world.publish(world.finish(world.started(link="link-2")))
     world.table.release(world.row())
     world.table.flows[early.flow_id] = dataclasses.replace(world.row(), status=Status.STARTED)
     world.clock.forward(hours=-1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from finch_connect.domain.flow import Status, Untold
+from finch_connect.domain.flow import NotPublished, Status
 from finch_connect.flow.outbox import publish, unpublished_outcomes
 from tests.unit.conftest import GRANT, World
 from tests.unit.flow.test_sweep import swept
@@ -24,7 +24,7 @@ def test_what_the_bus_refuses_is_named_and_stays_due(world: World) -> None:
     """The stream tries it again, and the sweeper after it."""
     one, two = world.finish(world.started()), world.finish(world.started("globex"))
     world.bus.refuses = {one.flow_id}
-    assert publish([one, two], world.relay_ports) == [Untold(one, "RefusedInThisTest")]
+    assert publish([one, two], world.relay_ports) == [NotPublished(one, "RefusedInThisTest")]
     assert world.row().published_at is None
     world.bus.refuses = set()
     world.clock.forward(minutes=3)
@@ -39,7 +39,7 @@ def test_a_mark_that_fails_is_no_failure(world: World) -> None:
     world.table.down = False
     world.clock.forward(minutes=3)
     assert swept(world) == {"published": 1}
-    assert len({told.event_id for told in world.bus.published}) == 1
+    assert len({flow.event_id for flow in world.bus.published}) == 1
 
 
 def test_only_a_change_that_has_something_to_tell_is_told(world: World) -> None:
@@ -61,15 +61,15 @@ def test_a_restart_does_not_swallow_an_untold_outcome(world: World) -> None:
     denied = world.finish(redirect, code=None, error="access_denied")
     world.started()
     assert list(unpublished_outcomes(denied, world.row())) == [denied]
-    told = dataclasses.replace(denied, published_at=1)
-    assert list(unpublished_outcomes(told, world.row())) == []
+    published = dataclasses.replace(denied, published_at=1)
+    assert list(unpublished_outcomes(published, world.row())) == []
 
 
 def test_a_bus_that_is_away_takes_nothing(world: World) -> None:
     """All are named, so that the stream tries them again."""
     flow = world.finish(world.started())
     world.bus.down = True
-    assert publish([flow], world.relay_ports) == [Untold(flow, "down_in_this_test")]
+    assert publish([flow], world.relay_ports) == [NotPublished(flow, "down_in_this_test")]
     assert world.row().published_at is None
 
 
@@ -79,8 +79,8 @@ def test_a_later_outcome_is_not_told_before_an_earlier_one(world: World) -> None
     connected = world.finish(world.started())
     other = world.finish(world.started("globex"))
     world.bus.refuses = {denied.event_id}  # that one outcome alone: the later one would be taken
-    untold = publish([denied, connected, other], world.relay_ports)
-    assert [one.flow for one in untold] == [denied, connected]
+    not_published = publish([denied, connected, other], world.relay_ports)
+    assert [one.flow for one in not_published] == [denied, connected]
     world.bus.refuses = set()
     assert publish([denied, connected], world.relay_ports) == []
     assert [flow.status for flow in world.bus.published if flow.flow_id == denied.flow_id] == ["denied", "connected"]

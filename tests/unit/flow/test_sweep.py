@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from finch_connect.domain.flow import Flow, Status, Untold
+from finch_connect.domain.flow import Flow, NotPublished, Status
 from finch_connect.domain.secret import Secret
 from finch_connect.flow.sweep import sweep
 from tests.unit import conftest
@@ -76,7 +76,7 @@ def test_a_callback_that_died_after_it_stored_is_connected(world: World) -> None
     assert (row.connection_id, row.provider_id, row.granted_products) == (CONNECTION, "gusto", GRANT.products)
     assert (row.client_type, row.finch_request_id, row.reauthorized) == ("sandbox", "request-1", False)
     assert row.secret_arn is not None
-    world.told(row)
+    world.publish(row)
     assert world.table.connections[CONNECTION].leased_until is None
 
 
@@ -170,7 +170,7 @@ def test_an_outcome_that_cannot_be_told_holds_up_none_of_its_batch(world: World)
     flows = [world.finish(world.started(f"customer-{n}"), code=None, error="access_denied") for n in range(3)]
     whole = world.bus.publish
 
-    def stumbles(batch: Sequence[Flow]) -> Sequence[Untold]:
+    def stumbles(batch: Sequence[Flow]) -> Sequence[NotPublished]:
         if flows[1].flow_id in {flow.flow_id for flow in batch}:
             raise TypeError("a mistake of ours")
         return whole(batch)
@@ -212,7 +212,7 @@ def test_untold_outcomes_are_told_ten_at_a_time(world: World) -> None:
     calls: list[int] = []
     whole = world.bus.publish
 
-    def noted(flows: Sequence[Flow]) -> Sequence[Untold]:
+    def noted(flows: Sequence[Flow]) -> Sequence[NotPublished]:
         calls.append(len(flows))
         return whole(flows)
 
@@ -261,7 +261,7 @@ def test_a_waiting_token_is_not_moved_over_a_newer_one(world: World) -> None:
     world.vault.down = False
     world.clock.forward(minutes=1)
     world.table.end_lease(CONNECTION, flow_id=world.row().flow_id, claimed_at=world.row().claimed_at or 0, stored=False)
-    world.told(world.finish(world.started(link="link-2")))
+    world.publish(world.finish(world.started(link="link-2")))
     assert swept(world) == {"connected": 1, "stored": 1}
     assert (world.row().status, world.row().reason) == (Status.CONNECTED, "superseded")
     assert len(world.vault.secrets[f"finch/dev/connections/{GRANT.connection_id}"]) == 1

@@ -76,7 +76,7 @@ def test_while_another_claim_stores_a_token_waits(world: World) -> None:
     second = world.finish(world.started(link="link-2"))
     assert second.status is Status.UNSTORED
     assert list(world.vault.secrets[SECRET_NAME]) == [first.state_hash]
-    world.told(first)
+    world.publish(first)
     sweep(world.sweeper_ports, world.config)
     row = world.row(link="link-2")
     assert (row.status, row.reauthorized) == (Status.CONNECTED, True)

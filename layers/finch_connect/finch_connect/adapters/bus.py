@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from finch_connect.adapters.aws import translated
-from finch_connect.domain.flow import Flow, Status, Untold, from_epoch_ms
+from finch_connect.domain.flow import Flow, NotPublished, Status, from_epoch_ms
 from finch_connect.flow.ports import EVENTS_AT_ONCE
 
 SOURCE = "finch.connect"
@@ -29,16 +29,16 @@ class EventBridgeBus:
         self._client = client
         self._bus = bus_name
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
+    def publish(self, flows: Sequence[Flow]) -> Sequence[NotPublished]:
         """See `ports.Bus.publish`."""
-        untold: list[Untold] = []
+        not_published: list[NotPublished] = []
         for start in range(0, len(flows), EVENTS_AT_ONCE):
             batch = flows[start : start + EVENTS_AT_ONCE]
             with translated("PutEvents"):
                 answer = self._client.put_events(Entries=[self._entry(flow) for flow in batch])
                 entries = zip(batch, answer["Entries"], strict=True)
-            untold += [Untold(flow, entry["ErrorCode"]) for flow, entry in entries if "ErrorCode" in entry]
-        return untold
+            not_published += [NotPublished(flow, entry["ErrorCode"]) for flow, entry in entries if "ErrorCode" in entry]
+        return not_published
 
     def _entry(self, flow: Flow) -> dict[str, Any]:
         return {

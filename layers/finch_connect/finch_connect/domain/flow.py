@@ -143,7 +143,7 @@ class NotWritten:
 
 
 @dataclass(frozen=True, slots=True)
-class Untold:
+class NotPublished:
     """An outcome that the bus did not take, and why, in AWS's code or a word of ours."""
 
     flow: Flow

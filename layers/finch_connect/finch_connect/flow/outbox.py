@@ -7,35 +7,35 @@ from contextlib import suppress
 from functools import partial
 
 from finch_connect.domain.errors import ServiceUnavailableError
-from finch_connect.domain.flow import SETTLED, Flow, Status, Untold, epoch_ms
+from finch_connect.domain.flow import SETTLED, Flow, NotPublished, Status, epoch_ms
 from finch_connect.flow.ports import EVENTS_AT_ONCE, RelayPorts, SweeperPorts
 
 
-def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Untold]:
+def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[NotPublished]:
     """Publish each settled flow's outcome and mark its row; return those the bus did not take.
 
     A later outcome of a flow is not told before an earlier one: behind one that was refused it waits too. A mark that
     fails is no failure: the sweeper then publishes the same event, with the same `event_id`, once more.
     """
-    untold: list[Untold] = []
+    not_published: list[NotPublished] = []
     for batch in _batches(flows):
-        waiting = {one.flow.flow_id: one.reason for one in untold}
-        untold += [Untold(flow, waiting[flow.flow_id]) for flow in batch if flow.flow_id in waiting]
-        untold += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
-    return untold
+        waiting = {one.flow.flow_id: one.reason for one in not_published}
+        not_published += [NotPublished(flow, waiting[flow.flow_id]) for flow in batch if flow.flow_id in waiting]
+        not_published += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
+    return not_published
 
 
-def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[Untold]:
+def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[NotPublished]:
     """Publish at most one outcome of each flow; their rows are written beside each other."""
     _side_by_side([partial(_end_lease, flow, ports) for flow in batch], ports)
     try:
-        untold = ports.bus.publish(batch)
+        not_published = ports.bus.publish(batch)
     except ServiceUnavailableError as error:
-        return [Untold(flow, str(error.fields.get("aws_code") or error.reason)) for flow in batch]
-    now, waiting = epoch_ms(ports.clock()), {one.flow.flow_id for one in untold}
-    told = [flow for flow in batch if flow.flow_id not in waiting]
-    _side_by_side([partial(_mark, flow, now, ports) for flow in told], ports)
-    return untold
+        return [NotPublished(flow, str(error.fields.get("aws_code") or error.reason)) for flow in batch]
+    now, waiting = epoch_ms(ports.clock()), {one.flow.flow_id for one in not_published}
+    published = [flow for flow in batch if flow.flow_id not in waiting]
+    _side_by_side([partial(_mark, flow, now, ports) for flow in published], ports)
+    return not_published
 
 
 def _side_by_side(work: Sequence[Callable[[], None]], ports: RelayPorts | SweeperPorts) -> None:
@@ -76,11 +76,11 @@ def unpublished_outcomes(before: Flow | None, after: Flow | None) -> Iterable[Fl
     """
     if after is None:
         return
-    if before is not None and before.state_hash != after.state_hash and _tells(before):
+    if before is not None and before.state_hash != after.state_hash and _is_unpublished(before):
         yield before
-    if _tells(after):
+    if _is_unpublished(after):
         yield after
 
 
-def _tells(flow: Flow) -> bool:
+def _is_unpublished(flow: Flow) -> bool:
     return flow.status in SETTLED and flow.published_at is None

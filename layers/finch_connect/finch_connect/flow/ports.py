@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from finch_connect.domain.connection import Connection, Leased, LeaseRefused, StoredSecret
-from finch_connect.domain.flow import Flow, NotWritten, StartRule, Status, Untold, Written
+from finch_connect.domain.flow import Flow, NotPublished, NotWritten, StartRule, Status, Written
 from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, SessionOpened
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.link_claims import LinkRequest
@@ -200,7 +200,7 @@ EVENTS_AT_ONCE = 10
 class Bus(Protocol):
     """The event bus."""
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[Untold]:
+    def publish(self, flows: Sequence[Flow]) -> Sequence[NotPublished]:
         """Publish one event per flow and return those the bus did not take. Raises ServiceUnavailableError."""
         ...
 

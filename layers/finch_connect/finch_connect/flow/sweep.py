@@ -44,7 +44,7 @@ def sweep(ports: SweeperPorts, config: Config) -> Sweep:
     Leases come first: a flow whose token turns out to be in the vault is connected, not orphaned. Raises
     ServiceUnavailableError when the table cannot be read at all.
     """
-    done, untold, now = Sweep(), list[Flow](), epoch_ms(ports.clock())
+    done, unpublished, now = Sweep(), list[Flow](), epoch_ms(ports.clock())
     for connection in _readable(ports.connections.leases(now), done):
         if not _is_time(ports):
             return done
@@ -55,16 +55,16 @@ def sweep(ports: SweeperPorts, config: Config) -> Sweep:
         if not _is_time(ports):
             break
         if flow.status in SETTLED:
-            untold.append(flow)
+            unpublished.append(flow)
         elif flow.flow_id not in unclear:
             with _Each(flow.flow_id, done):
                 _move_on(flow, done, ports, config)
-        if len(untold) == EVENTS_AT_ONCE:
-            _tell(untold, done, ports)
-            untold = []
-    if untold:
-        with _Each(untold[0].flow_id, done):
-            _tell(untold, done, ports)
+        if len(unpublished) == EVENTS_AT_ONCE:
+            _publish(unpublished, done, ports)
+            unpublished = []
+    if unpublished:
+        with _Each(unpublished[0].flow_id, done):
+            _publish(unpublished, done, ports)
     return done
 
 
@@ -103,22 +103,22 @@ def _is_time(ports: SweeperPorts) -> bool:
     return ports.deadline.remaining() > SWEEP_RESERVE_SECONDS
 
 
-def _tell(flows: list[Flow], done: Sweep, ports: SweeperPorts) -> None:
+def _publish(flows: list[Flow], done: Sweep, ports: SweeperPorts) -> None:
     """Publish what the relay did not: its stream lost it, or the mark failed.
 
     Whatever goes wrong with a batch, each of its outcomes then has a try of its own.
     """
     try:
-        untold = publish(flows, ports)
+        unpublished = publish(flows, ports)
     except Exception:  # a mistake of ours: it is met again below, by the one flow that it is about
         if len(flows) == 1:
             raise
         for flow in flows:
             with _Each(flow.flow_id, done):
-                _tell([flow], done, ports)
+                _publish([flow], done, ports)
         return
-    done.stuck += [one.flow.flow_id for one in untold]
-    done.published += len(flows) - len(untold)
+    done.stuck += [one.flow.flow_id for one in unpublished]
+    done.published += len(flows) - len(unpublished)
 
 
 def _end_lease(connection: Connection, done: Sweep, ports: SweeperPorts) -> None:
