@@ -25,7 +25,7 @@ from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, Sessio
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
-from finch_connect.flow.ports import Aside, Deadline
+from finch_connect.flow.ports import DeadLetter, Deadline
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 
@@ -333,11 +333,11 @@ class FakeDeadLetters(Down):
     """`ports.DeadLetters` in a list."""
 
     def __init__(self) -> None:
-        self.aside: list[Aside] = []
+        self.letters: list[DeadLetter] = []
 
-    def put(self, aside: Aside) -> None:
+    def put(self, letter: DeadLetter) -> None:
         self._check()
-        self.aside.append(aside)
+        self.letters.append(letter)
 
 
 @dataclass

@@ -69,7 +69,7 @@ class Evidence:
     flows: Mapping[str, Flow]
     owners: Mapping[str, Connection]
     kept: Sequence[Kept]
-    set_aside: Sequence[str]
+    quarantined: Sequence[str]
     waiting: Sequence[str]
     granted: Sequence[Granted]
     events: Sequence[Mapping[str, Any]]
@@ -140,7 +140,7 @@ def _rows(evidence: Evidence) -> Iterator[str]:
         if owner.leased_until is not None:
             yield f"connection {owner.connection_id} is still leased to flow {owner.flow_id}"
     yield from (f"the token of attempt {attempt} still waits in the fallback" for attempt in evidence.waiting)
-    yield from (f"the token of flow {flow_id} was set aside" for flow_id in evidence.set_aside)
+    yield from (f"the token of flow {flow_id} was quarantined" for flow_id in evidence.quarantined)
 
 
 def _events(evidence: Evidence, events: Sequence[Mapping[str, Any]]) -> Iterator[str]:

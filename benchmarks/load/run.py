@@ -126,7 +126,7 @@ def gathered(harness: Harness, journeys: Sequence[Journey], seen: Sequence[Seen]
         flows=flows,
         owners=owners,
         kept=kept,
-        set_aside=list(harness.secrets("quarantine")),
+        quarantined=list(harness.secrets("quarantine")),
         waiting=harness.waiting(),
         granted=granted,
         events=[one.event for one in seen],

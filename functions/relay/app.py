@@ -9,7 +9,7 @@ from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import Flow, epoch_ms
 from finch_connect.flow.deadline import seconds_of
 from finch_connect.flow.outbox import publish, unpublished_outcomes
-from finch_connect.flow.ports import Aside
+from finch_connect.flow.ports import DeadLetter
 from finch_connect.observability import count, logger, measure
 
 PORTS = wiring.relay_ports(from_environment())
@@ -27,7 +27,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
             before, after = PORTS.images(record["dynamodb"])
             outcomes += [(sequence, flow) for flow in unpublished_outcomes(before, after)]
         except (KeyError, ValueError, TypeError) as error:  # no row of ours, and it will not become one
-            failed += _put_aside(record["dynamodb"], type(error).__name__)
+            failed += _dead_letter(record["dynamodb"], type(error).__name__)
     not_published = publish([flow for _, flow in outcomes], PORTS)
     waiting = [one.flow for one in not_published]
     failed += [sequence for sequence, flow in outcomes if flow in waiting]
@@ -42,16 +42,16 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
     return {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in dict.fromkeys(failed)]}
 
 
-def _put_aside(change: Mapping[str, Any], why: str) -> list[str]:
+def _dead_letter(change: Mapping[str, Any], why: str) -> list[str]:
     """Put a record that can never be told into the dead-letter queue; return it as failed if that cannot be done.
 
     Trying it again would hold up all that follows it in its shard.
     """
     sequence, key = change["SequenceNumber"], str(change.get("Keys", {}).get("id", {}).get("S", ""))
-    logger.error("put_aside", extra={"sequence_number": sequence, "reason": f"unreadable_{why}"})
-    count("PutAside")
+    logger.error("dead_lettered", extra={"sequence_number": sequence, "reason": f"unreadable_{why}"})
+    count("DeadLettered")
     try:
-        PORTS.dead_letters.put(Aside(sequence, key, f"unreadable: {why}"))
+        PORTS.dead_letters.put(DeadLetter(sequence, key, f"unreadable: {why}"))
     except ServiceUnavailableError:
         return [sequence]
     return []

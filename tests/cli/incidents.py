@@ -157,10 +157,10 @@ def _flows_are_overdue(stack: RunningStack) -> None:
     claimed_at = int(time.time() * 1000) - 180_000
     overdue(stack, Status.STARTED)
     interrupted = overdue(stack, Status.CLAIMED, claimed_at=claimed_at)
-    set_aside = flow_id_of("set aside, and then the function died", uuid.uuid4().hex)
-    name = f"finch/{stack.deployed.stage}/quarantine/{set_aside}"
+    quarantined = flow_id_of("set aside, and then the function died", uuid.uuid4().hex)
+    name = f"finch/{stack.deployed.stage}/quarantine/{quarantined}"
     version = stack.client("secretsmanager").create_secret(Name=name, SecretString="{}")["VersionId"]
-    overdue(stack, Status.CLAIMED, claimed_at=claimed_at, flow_id=set_aside, state_hash=version)
+    overdue(stack, Status.CLAIMED, claimed_at=claimed_at, flow_id=quarantined, state_hash=version)
     stack.invoke("SweeperFunction", {})
     wait_for(lambda: logged(stack, "RelayFunction", interrupted.flow_id), "an interrupted flow was not told")
 

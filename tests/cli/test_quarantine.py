@@ -51,7 +51,7 @@ class Account:
         """Return the names of the secrets that are not deleted."""
         return {one["Name"] for one in self.secrets.list_secrets()["SecretList"]}
 
-    def set_aside(self, **grant: Any) -> None:
+    def quarantine(self, **grant: Any) -> None:
         """Put one token into quarantine, told to the bus, as the callback and the relay do."""
         given = dataclasses.replace(GRANT, **grant)
         settled = FLOW.settled(
@@ -98,7 +98,7 @@ def test_what_waits_is_listed_with_what_a_person_needs(account: Account, capsys:
     """Flow, customer, connection, reason; and no token."""
     assert main([]) == 0
     assert "Nothing is in quarantine" in capsys.readouterr().out
-    account.set_aside()
+    account.quarantine()
     assert main([]) == 0
     line = capsys.readouterr().out
     assert all(text in line for text in (FLOW.flow_id, "globex", str(GRANT.connection_id), "owner_mismatch"))
@@ -109,7 +109,7 @@ def test_a_release_makes_it_the_customers_connection_and_is_told(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The token moves; the row is connected, due to be told, and keeps nothing of its time in quarantine."""
-    account.set_aside()
+    account.quarantine()
     assert main(["--release", FLOW.flow_id]) == 0
     assert "globex owns" in capsys.readouterr().out
     assert account.names() == {f"finch/dev/connections/{GRANT.connection_id}"}
@@ -126,7 +126,7 @@ def test_a_connection_of_another_customer_needs_to_be_named(
 ) -> None:
     """Nothing is taken from a customer by a slip."""
     account.own("acme")
-    account.set_aside()
+    account.quarantine()
     assert main(["--release", FLOW.flow_id]) == 1
     assert "belongs to acme" in capsys.readouterr().err
     assert main(["--release", FLOW.flow_id, "--transfer-from", "umbrella"]) == 1
@@ -140,7 +140,7 @@ def test_a_newer_token_of_the_same_customer_is_not_replaced(
 ) -> None:
     """They signed in again meanwhile."""
     account.own("globex", claimed_at=(FLOW.claimed_at or 0) + 10)
-    account.set_aside()
+    account.quarantine()
     assert main(["--release", FLOW.flow_id]) == 1
     assert "a newer token is in the vault" in capsys.readouterr().err
 
@@ -149,14 +149,14 @@ def test_a_token_without_a_connection_can_only_be_discarded(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Finch named none."""
-    account.set_aside(connection_id=None)
+    account.quarantine(connection_id=None)
     assert main(["--release", FLOW.flow_id]) == 1
     assert "nothing to release" in capsys.readouterr().err
 
 
 def test_a_discard_gives_the_token_up_and_can_be_undone(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
     """The flow has failed, so the link starts anew; the secret can be restored."""
-    account.set_aside()
+    account.quarantine()
     assert main(["--discard", FLOW.flow_id]) == 0
     assert "starts anew" in capsys.readouterr().out
     row = account.table.get(FLOW.flow_id)

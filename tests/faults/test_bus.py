@@ -106,7 +106,7 @@ def test_29_a_later_outcome_waits_for_an_earlier_one_of_its_flow(harness: Harnes
     assert harness.published(person) == ("denied", "connected")
 
 
-def test_29_the_mapping_retries_and_then_puts_aside(harness: Harness) -> None:
+def test_29_the_mapping_retries_and_then_dead_letters(harness: Harness) -> None:
     """As it is deployed: part of a batch again, ten times, and then a queue."""
     functions, resources = harness.stack.client("lambda"), harness.stack.deployed.resources
     (mapping,) = functions.list_event_source_mappings(FunctionName=resources["RelayFunction"])["EventSourceMappings"]

@@ -203,7 +203,7 @@ def with_poison() -> Any:
     return event
 
 
-def test_a_poison_record_is_put_aside_with_its_reason_and_holds_up_nothing(
+def test_a_poison_record_is_dead_lettered_with_its_reason_and_holds_up_nothing(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where it stood, its key and why; its content stays in the table."""
@@ -215,7 +215,7 @@ def test_a_poison_record_is_put_aside_with_its_reason_and_holds_up_nothing(
     assert json.loads(message["Body"]) == {"sequence_number": "7", "key": "flow#x", "reason": "unreadable: KeyError"}
 
 
-def test_a_poison_record_that_cannot_be_put_aside_is_tried_again(account: Account) -> None:
+def test_a_poison_record_that_cannot_be_dead_lettered_is_tried_again(account: Account) -> None:
     """The queue is away: Lambda brings the record again, and in the end puts it aside itself."""
     assert handler_of("relay")(with_poison(), Context()) == {"batchItemFailures": [{"itemIdentifier": "7"}]}
 

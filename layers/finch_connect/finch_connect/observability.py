@@ -18,7 +18,7 @@ COUNTED = frozenset(
         # What needs a person whatever the outcome was.
         *("TokenLost", "CredentialsRefused", "SecretUnreadable"),
         # Relay and sweeper.
-        *("Published", "PutAside"),
+        *("Published", "DeadLettered"),
         *("Swept", "SweptAbandoned", "SweptOrphaned", "SweptStored", "SweptRecovered", "SweptPublished", "SweptStuck"),
     }
 )

@@ -80,7 +80,7 @@ def test_a_callback_that_died_after_it_stored_is_connected(world: World) -> None
     assert world.table.connections[CONNECTION].leased_until is None
 
 
-@pytest.mark.parametrize(("step", "done"), [("own", False), ("own", True)])
+@pytest.mark.parametrize(("step", "done"), [("acquire_lease", False), ("acquire_lease", True)])
 def test_a_callback_that_died_before_it_stored_is_orphaned(world: World, step: str, done: bool) -> None:
     """Finch has a connection that nobody holds a token for. The connection's next claim may store again."""
     died_at(world, world.table, step, done=done)

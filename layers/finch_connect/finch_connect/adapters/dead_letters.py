@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from finch_connect.adapters.aws import translated
-from finch_connect.flow.ports import Aside
+from finch_connect.flow.ports import DeadLetter
 
 
 class DeadLetterQueue:
@@ -18,9 +18,9 @@ class DeadLetterQueue:
         self._make_client = make_client  # hardly ever needed, so made when it is
         self._queue_url = queue_url
 
-    def put(self, aside: Aside) -> None:
+    def put(self, letter: DeadLetter) -> None:
         """See `ports.DeadLetters.put`."""
         with translated("SendMessage"):
             self._make_client().send_message(
-                QueueUrl=self._queue_url, MessageBody=json.dumps(dataclasses.asdict(aside))
+                QueueUrl=self._queue_url, MessageBody=json.dumps(dataclasses.asdict(letter))
             )

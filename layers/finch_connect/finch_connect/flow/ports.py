@@ -206,7 +206,7 @@ class Bus(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Aside:
+class DeadLetter:
     """Something that can never be told, for a person to look at: where it stands in the stream, its key, and why."""
 
     sequence_number: str
@@ -217,8 +217,8 @@ class Aside:
 class DeadLetters(Protocol):
     """Where the relay puts what it can never tell."""
 
-    def put(self, aside: Aside) -> None:
-        """Put it aside. Raises ServiceUnavailableError."""
+    def put(self, letter: DeadLetter) -> None:
+        """Put a letter into the queue. Raises ServiceUnavailableError."""
         ...
 
 
