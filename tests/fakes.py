@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -340,14 +341,11 @@ class FakeDeadLetters(Down):
         self.letters.append(letter)
 
 
-@dataclass
-class _Ready[T]:
-    work: Callable[[], T]
-
-    def result(self) -> T:
-        return self.work()
-
-
-def beside[T](work: Callable[[], T]) -> _Ready[T]:
-    """`ports.Beside` that runs the work when it is asked for."""
-    return _Ready(work)
+def submit[T](work: Callable[[], T]) -> Future[T]:
+    """`ports.Submit` that does the work at once, in this thread."""
+    future = Future[T]()
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001  # as an executor: raised again by whoever asks for the result
+        future.set_exception(error)
+    return future

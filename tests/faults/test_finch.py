@@ -54,7 +54,7 @@ def test_26_a_code_is_not_sent_where_finch_is_not(harness: Harness, unreachable:
 
 
 @pytest.mark.parametrize("kind", ["error", "reset_after", "html"])
-def test_26_a_bare_token_that_cannot_be_completed_is_set_aside(harness: Harness, kind: str) -> None:
+def test_26_a_bare_token_that_cannot_be_completed_is_quarantined(harness: Harness, kind: str) -> None:
     """Introspection fails: which connection it is for is not known, but the token is not lost."""
     person = harness.person()
     callback = person.approved()

@@ -147,7 +147,7 @@ class World:
             clock=self.clock,
             random_bytes=self.random,
             deadline=self.deadline,
-            beside=fakes.beside,
+            submit=fakes.submit,
         )
 
     @property
@@ -159,7 +159,7 @@ class World:
             dead_letters=self.dead_letters,
             clock=self.clock,
             images=lambda _change: (None, None),
-            beside=fakes.beside,
+            submit=fakes.submit,
             deadline=self.deadline,
         )
 
@@ -172,7 +172,7 @@ class World:
             fallback=self.fallback,
             bus=self.bus,
             clock=self.clock,
-            beside=fakes.beside,
+            submit=fakes.submit,
             deadline=fakes.FakeDeadline(SWEEP_SECONDS),
         )
 

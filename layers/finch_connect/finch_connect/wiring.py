@@ -25,7 +25,7 @@ from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.config import Config
 from finch_connect.domain.flow import ConnectMode
 from finch_connect.flow.deadline import RequestDeadline
-from finch_connect.flow.ports import EVENTS_AT_ONCE, Beside, CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+from finch_connect.flow.ports import EVENTS_AT_ONCE, CallbackPorts, ConnectPorts, RelayPorts, Submit, SweeperPorts
 
 if TYPE_CHECKING:
     from finch_connect.adapters.finch import FinchApi
@@ -64,7 +64,7 @@ def callback_ports(config: Config) -> CallbackPorts:
         clock=_now,
         random_bytes=secrets.token_bytes,
         deadline=deadline,
-        beside=_beside(2),
+        submit=_submit(2),
     )
 
 
@@ -80,7 +80,7 @@ def relay_ports(config: Config) -> RelayPorts:
         dead_letters=DeadLetterQueue(lambda: client("sqs"), config.dead_letter_queue_url),
         clock=_now,
         images=images,
-        beside=_beside(EVENTS_AT_ONCE),
+        submit=_submit(EVENTS_AT_ONCE),
         deadline=deadline,
     )
 
@@ -97,13 +97,13 @@ def sweeper_ports(config: Config) -> SweeperPorts:
         fallback=_fallback(client, config),
         bus=EventBridgeBus(client("events"), config.bus_name),
         clock=_now,
-        beside=_beside(EVENTS_AT_ONCE),
+        submit=_submit(EVENTS_AT_ONCE),
         deadline=deadline,
     )
 
 
-def _beside(workers: int) -> Beside:
-    return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="beside").submit
+def _submit(workers: int) -> Submit:
+    return ThreadPoolExecutor(max_workers=workers, thread_name_prefix="call").submit
 
 
 def _finch(config: Config) -> FinchApi:

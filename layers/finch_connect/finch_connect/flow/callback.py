@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import base64url, digest, flow_id_in, state_of
 from finch_connect.flow import token_storage
-from finch_connect.flow.ports import CallbackPorts, Pending
+from finch_connect.flow.ports import CallbackPorts
 
 # Finch documents that denials come back but not how: these are OAuth's and the plain words (RFC 6749 section 4.1.2.1).
 _DENIALS = frozenset({"access_denied", "user_denied", "consent_denied", "denied", "cancelled", "canceled"})
@@ -93,7 +94,7 @@ def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | 
     bound = _bind(came, ports, config)
 
     # 2. Claim, once. The secrets are fetched beside it; one that is needed and cannot be had takes the claim back.
-    client_secret, link_key = ports.beside(ports.client_secrets.read), ports.beside(ports.keys.current)
+    client_secret, link_key = ports.submit(ports.client_secrets.read), ports.submit(ports.keys.current)
     code_hash = digest(came.code) if came.code else None
     claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
     with ports.deadline.keeping(_AFTER_THE_CLAIM * config.call_timeout):
@@ -174,7 +175,7 @@ def _bind_without_state(came: Callback, ports: CallbackPorts) -> _Bound:
     return live[0]
 
 
-def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Pending[LinkKey]) -> Outcome | InProgress:
+def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Future[LinkKey]) -> Outcome | InProgress:
     """Answer a callback whose claim did not hold: the same browser hears the same again, everyone else nothing."""
     if standing is None or standing.state_hash != bound.state_hash:
         raise CallbackRefusedError("state_unknown" if standing is None else "state_of_another_attempt")
@@ -185,7 +186,7 @@ def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Pending[LinkKey]
     return Outcome(standing, link_key.result(), bound.cookie, fresh=False)
 
 
-def _or_release[T](needed: Pending[T], flow: Flow, ports: CallbackPorts, config: Config) -> T:
+def _or_release[T](needed: Future[T], flow: Flow, ports: CallbackPorts, config: Config) -> T:
     """Wait for what the flow cannot go on without; nothing was sent yet, so without it the claim is taken back."""
     try:
         with ports.deadline.keeping(_AFTER_THE_CLAIM * config.call_timeout):

@@ -39,8 +39,8 @@ def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequenc
 
 
 def _side_by_side(work: Sequence[Callable[[], None]], ports: RelayPorts | SweeperPorts) -> None:
-    for pending in [ports.beside(one) for one in work]:
-        pending.result()
+    for future in [ports.submit(one) for one in work]:
+        future.result()
 
 
 def _mark(flow: Flow, now: int, ports: RelayPorts | SweeperPorts) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -222,18 +223,10 @@ class DeadLetters(Protocol):
         ...
 
 
-class Pending[T](Protocol):
-    """A value that is on its way."""
+class Submit(Protocol):
+    """Runs a callable in another thread, as an executor's `submit` does."""
 
-    def result(self) -> T:
-        """Wait for it, or raise what its making raised."""
-        ...
-
-
-class Beside(Protocol):
-    """Runs something beside what follows."""
-
-    def __call__[T](self, work: Callable[[], T], /) -> Pending[T]:
+    def __call__[T](self, work: Callable[[], T], /) -> Future[T]:
         """Start the work and return at once."""
         ...
 
@@ -264,7 +257,7 @@ class CallbackPorts:
     finch: Finch
     clock: Clock
     random_bytes: RandomBytes
-    beside: Beside
+    submit: Submit
     deadline: Deadline
 
 
@@ -278,7 +271,7 @@ class RelayPorts:
     dead_letters: DeadLetters
     clock: Clock
     images: StreamImages
-    beside: Beside
+    submit: Submit
     deadline: Deadline
 
 
@@ -292,5 +285,5 @@ class SweeperPorts:
     fallback: Fallback
     bus: Bus
     clock: Clock
-    beside: Beside
+    submit: Submit
     deadline: Deadline
