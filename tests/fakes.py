@@ -313,21 +313,21 @@ class FakeDeadline:
 
     def __init__(self, seconds: float = 25.0) -> None:
         self.seconds = seconds
-        self.kept = 0.0
+        self.reserved = 0.0
 
     def begin(self, seconds: float) -> None:
         self.seconds = seconds
 
     def remaining(self) -> float:
-        return self.seconds - self.kept
+        return self.seconds - self.reserved
 
     @contextmanager
-    def keeping(self, seconds: float) -> Iterator[None]:
-        self.kept += seconds
+    def reserving(self, seconds: float) -> Iterator[None]:
+        self.reserved += seconds
         try:
             yield
         finally:
-            self.kept -= seconds
+            self.reserved -= seconds
 
 
 class FakeDeadLetters(Down):

@@ -6,7 +6,7 @@ from finch_connect.domain.errors import CallbackRefusedError
 from finch_connect.domain.return_urls import RECEIPT_PARAMETER, is_allowed, with_receipt
 from finch_connect.domain.states import cookie_name, flow_id_of_cookie
 from finch_connect.flow import links
-from finch_connect.flow.callback import Callback, InProgress, Outcome, callback
+from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome, callback
 from finch_connect.flow.start import readable_cookie
 from finch_connect.observability import count, count_outcome, logger
 from finch_connect.web import apigateway, pages
@@ -29,20 +29,20 @@ def handler(request: Request) -> Response:
     if request.query.get("iss", CONFIG.finch_connect_url) != CONFIG.finch_connect_url:  # RFC 9207
         raise CallbackRefusedError("issuer_wrong")
     cookies = {flow_id_of_cookie(name): readable_cookie(value) for name, value in request.cookies.items()}
-    came = Callback(
+    received = CallbackRequest(
         state=request.secret("state"),
         code=request.secret("code"),
         error=request.query.get("error"),
         cookies={flow_id: cookie for flow_id, cookie in cookies.items() if flow_id and cookie},
     )
-    answer = callback(came, PORTS, CONFIG)
+    answer = callback(received, PORTS, CONFIG)
     flow = answer.flow
     logger.info("answered", flow_id=flow.flow_id, status=flow.status, reason=flow.reason,
                 connection_id=flow.connection_id, finch_request_id=flow.finch_request_id)  # fmt: skip
     if isinstance(answer, Outcome) and answer.fresh:
         count_outcome(flow.status, flow.reason)
     else:  # who asks again hears the same again, and that is no second outcome
-        count("AnsweredAgain")
+        count("AnswerRepeated")
     if isinstance(answer, InProgress):
         return pages.in_progress(as_json=request.wants_json)
     return _answer(answer, request)

@@ -6,7 +6,15 @@ from finch_connect.domain.errors import LinkRefusedError
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.states import cookie_name, flow_id_of, form_cookie_name
 from finch_connect.flow import links
-from finch_connect.flow.start import Browser, Confirm, NotOpened, Redirect, Standing, readable_cookie, start
+from finch_connect.flow.start import (
+    Browser,
+    Confirm,
+    NotStartable,
+    Redirect,
+    SessionUnavailable,
+    readable_cookie,
+    start,
+)
 from finch_connect.observability import count, logger
 from finch_connect.web import apigateway, pages
 from finch_connect.web.apigateway import Cookie, Request, Response
@@ -37,18 +45,18 @@ def handler(request: Request) -> Response:
             logger.info("started", flow_id=flow_id)
             count("Started")
             return pages.redirect(location).with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
-        case NotOpened(error, flow_id, cookie, max_age):
-            logger.warning("session_not_opened", extra={"flow_id": flow_id, "reason": error.reason, **error.fields})
-            count("SessionNotOpened", reason=error.reason)
+        case SessionUnavailable(error, flow_id, cookie, max_age):
+            logger.warning("session_unavailable", extra={"flow_id": flow_id, "reason": error.reason, **error.fields})
+            count("SessionUnavailable", reason=error.reason)
             count_for_a_person(error)
             page = pages.problem(error, as_json=request.wants_json)
             return page.with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case Confirm(_, flow_id, form_cookie, form_nonce):
-            count("AskedFirst")
+            count("ConfirmationShown")
             page = pages.confirm(wanted.customer_name or wanted.customer_id, link, form_nonce.reveal())
             return page.with_cookie(Cookie(form_cookie_name(flow_id), form_cookie, FORM_COOKIE_SECONDS))
-        case Standing(status):
-            count("OpenedAgain")
+        case NotStartable(status):
+            count("NotStartable")
             return pages.outcome(links.public_status(status), as_json=request.wants_json)
 
 
@@ -58,5 +66,5 @@ def _browser(request: Request, wanted: LinkRequest) -> Browser:
         cookie=readable_cookie(request.cookies.get(cookie_name(flow_id))),
         form_cookie=readable_cookie(request.cookies.get(form_cookie_name(flow_id))),
         form_nonce=readable_cookie(request.form.get("form_nonce")),
-        pressed=request.method == "POST",
+        confirmed=request.method == "POST",
     )

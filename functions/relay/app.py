@@ -24,7 +24,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
     for record in event["Records"]:
         sequence = record["dynamodb"]["SequenceNumber"]
         try:
-            before, after = PORTS.images(record["dynamodb"])
+            before, after = PORTS.read_stream_record(record["dynamodb"])
             outcomes += [(sequence, flow) for flow in unpublished_outcomes(before, after)]
         except (KeyError, ValueError, TypeError) as error:  # no row of ours, and it will not become one
             failed += _dead_letter(record["dynamodb"], type(error).__name__)

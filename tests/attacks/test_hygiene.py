@@ -119,11 +119,11 @@ def test_30_redirects_change_the_method_and_leak_nothing(customer: Customer) -> 
     form = {
         name: asked.text.partition(f'name="{name}" value="')[2].partition('"')[0] for name in ("link", "form_nonce")
     }
-    pressed = press(customer, form)
-    assert pressed.status in {302, 303}
-    assert pressed.location is not None
-    assert form["link"] not in pressed.location
-    callback = customer.approve(pressed.location)
+    confirmed = press(customer, form)
+    assert confirmed.status in {302, 303}
+    assert confirmed.location is not None
+    assert form["link"] not in confirmed.location
+    callback = customer.approve(confirmed.location)
     for page in (customer.come_back(callback), customer.come_back(callback)):
         assert page.status in {302, 303}
         assert page.location is not None

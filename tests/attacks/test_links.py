@@ -175,14 +175,14 @@ def test_11_a_second_browser_is_asked_and_only_its_button_takes_over(customer: C
         assert page.status == 200
         assert "Acme Inc" in page.text
     assert (row := customer.row()) is not None
-    pressed = press(desk, form_of(page))
-    assert pressed.status == 303
+    confirmed = press(desk, form_of(page))
+    assert confirmed.status == 303
     assert (taken := customer.row()) is not None
     assert taken.state_hash != row.state_hash
     with untouched():
         assert refused(customer.come_back(phone_callback)), "the phone's state is dead"
-    assert pressed.location is not None
-    assert desk.receipt(desk.come_back(desk.approve(pressed.location)))["status"] == "connected"
+    assert confirmed.location is not None
+    assert desk.receipt(desk.come_back(desk.approve(confirmed.location)))["status"] == "connected"
 
 
 def test_11_a_scanner_that_opens_a_long_lived_link_writes_nothing(customer: Customer, untouched: Untouched) -> None:

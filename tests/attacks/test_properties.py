@@ -21,9 +21,9 @@ from finch_connect.domain.grant import Declined, Exchange, Grant, NotSent, Uncle
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import flow_id_of, state_of
-from finch_connect.flow.callback import Callback, InProgress, Outcome
+from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome
 from finch_connect.flow.outbox import publish, unpublished_outcomes
-from finch_connect.flow.start import Browser, Confirm, NotOpened, Redirect, Standing, start
+from finch_connect.flow.start import Browser, Confirm, NotStartable, Redirect, SessionUnavailable, start
 from finch_connect.flow.sweep import sweep
 from tests.unit.conftest import GRANT, REDIRECT_URI, World
 
@@ -180,7 +180,7 @@ class FlowMachine(RuleBasedStateMachine):
         cookie = self.jar[browser].get(flow_id)
         answer = start(
             request,
-            Browser(cookie, None, None, pressed=False),
+            Browser(cookie, None, None, confirmed=False),
             REDIRECT_URI,
             self.world.connect_ports,
             self.world.config,
@@ -189,12 +189,12 @@ class FlowMachine(RuleBasedStateMachine):
             assert self._rows() == before, "asking first writes nothing"
             if not press:
                 return multiple()
-            pressed = Browser(cookie, answer.form_cookie, answer.form_nonce, pressed=True)
-            answer = start(request, pressed, REDIRECT_URI, self.world.connect_ports, self.world.config)
-        if isinstance(answer, Standing):
+            form = Browser(cookie, answer.form_cookie, answer.form_nonce, confirmed=True)
+            answer = start(request, form, REDIRECT_URI, self.world.connect_ports, self.world.config)
+        if isinstance(answer, NotStartable):
             assert self._rows() == before
             return multiple()
-        assert isinstance(answer, Redirect | NotOpened)
+        assert isinstance(answer, Redirect | SessionUnavailable)
         self._relay(before)
         self.jar[browser][flow_id] = answer.cookie
         self.codes += 1
@@ -233,13 +233,15 @@ class FlowMachine(RuleBasedStateMachine):
         who = trip.browser if browser == "its own" else browser
         codes = {"its code": trip.code, "both": trip.code, "other code": other.code}
         code = Secret(codes[brings]) if brings in codes else None
-        came = Callback(trip.state, code, "access_denied" if brings in {"error", "both"} else None, self.jar[who])
+        request = CallbackRequest(
+            trip.state, code, "access_denied" if brings in {"error", "both"} else None, self.jar[who]
+        )
         before, exchanged = self._rows(), dict(self.finch.exchanged)
         cookie = self.jar[who].get(trip.flow_id)
         holds = cookie is not None and state_of(cookie, trip.flow_id) == trip.state
         standing = before.get(trip.flow_id)
         try:
-            answer = self.world.callback(came)
+            answer = self.world.callback(request)
         except DiedError:
             assert holds
         except FinchConnectError:

@@ -104,7 +104,7 @@ def test_an_outcome_is_counted_once_however_often_its_callback_is_opened(logged:
     assert len(connected) == len({line["flow_id"] for line in connected}) + 1
     counted = sum(line.get("Connected.0", 0) for line in lines)
     assert counted == len(connected) - 1
-    assert sum(line.get("AnsweredAgain.0", 0) for line in lines) == 1
+    assert sum(line.get("AnswerRepeated.0", 0) for line in lines) == 1
 
 
 def test_the_query_for_one_flow_reads_every_function(logged: Logged) -> None:

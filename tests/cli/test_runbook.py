@@ -76,7 +76,7 @@ def test_the_dashboard_shows_every_alarm_and_only_metrics_that_there_are() -> No
     assert states == [f"${{{alarm}.Arn}}" for alarm in ALARMS]
     text = json.dumps(body)
     named = {word for word in re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", text) if word in METRICS}
-    funnel = {"Started", "Connected", "Denied", "Failed", "SweptAbandoned", "Refused", "TriedLater", "PublishLag"}
+    funnel = {"Started", "Connected", "Denied", "Failed", "SweptAbandoned", "Refused", "TryAgain", "PublishLag"}
     assert funnel <= named
     ours = [metric for widget in body["widgets"] for metric in _metrics(widget["properties"])]
     assert ours

@@ -35,7 +35,7 @@ CONTROLS = [
     Mutation(
         "the deadline",
         _FLOW + "deadline.py",
-        "        return self._ends - self._monotonic() - self._kept",
+        "        return self._ends - self._monotonic() - self._reserved",
         "        return math.inf",
         (26,),
         "a_byte_a_second",

@@ -53,8 +53,8 @@ def _settled_late(harness: Harness) -> Result:
     row = standing(person)
     person.comes_to_rest()
     settled = person.item()
-    came = time.monotonic() + late.seconds
-    while time.monotonic() < came:
+    arrives = time.monotonic() + late.seconds
+    while time.monotonic() < arrives:
         time.sleep(0.5)
         assert person.item() == settled
     assert attempts > 1

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 
-from finch_connect.adapters.items import flow_of, images, item_of
+from finch_connect.adapters.items import flow_of, item_of, read_stream_record
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused
 from finch_connect.domain.errors import ServiceUnavailableError
@@ -346,9 +346,9 @@ def test_stream_images_of_flows_are_read_and_of_connections_are_not(dynamodb_tab
     table = DynamoFlowTable(client, name)
     table.acquire_lease(MINE, now=5_000)
     connection = client.get_item(TableName=name, Key={"id": {"S": "connection#c-1"}})["Item"]
-    assert images({"NewImage": connection}) == (None, None)
-    assert images({"OldImage": item_of(FLOW), "NewImage": item_of(EVERYTHING)}) == (FLOW, EVERYTHING)
-    assert images({"OldImage": item_of(EVERYTHING)}) == (EVERYTHING, None)
+    assert read_stream_record({"NewImage": connection}) == (None, None)
+    assert read_stream_record({"OldImage": item_of(FLOW), "NewImage": item_of(EVERYTHING)}) == (FLOW, EVERYTHING)
+    assert read_stream_record({"OldImage": item_of(EVERYTHING)}) == (EVERYTHING, None)
 
 
 def test_the_due_index_is_read_page_by_page(dynamodb_table: tuple[Any, str]) -> None:

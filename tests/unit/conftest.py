@@ -13,7 +13,7 @@ from finch_connect.domain.grant import Grant
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import flow_id_of, state_of
-from finch_connect.flow.callback import Callback, InProgress, Outcome, callback
+from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome, callback
 from finch_connect.flow.outbox import publish
 from finch_connect.flow.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
 from finch_connect.flow.start import Browser, Redirect, StartAnswer, start
@@ -80,14 +80,14 @@ class World:
 
     def start(self, request: LinkRequest, cookie: Secret | None = None) -> StartAnswer:
         """Open a link in a browser that holds `cookie`, or none."""
-        browser = Browser(cookie=cookie, form_cookie=None, form_nonce=None, pressed=False)
+        browser = Browser(cookie=cookie, form_cookie=None, form_nonce=None, confirmed=False)
         return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
 
-    def press(
+    def confirm(
         self, request: LinkRequest, form_cookie: Secret, form_nonce: Secret, cookie: Secret | None = None
     ) -> StartAnswer:
         """Press the confirm page's button."""
-        browser = Browser(cookie=cookie, form_cookie=form_cookie, form_nonce=form_nonce, pressed=True)
+        browser = Browser(cookie=cookie, form_cookie=form_cookie, form_nonce=form_nonce, confirmed=True)
         return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
 
     def started(self, customer: str = "acme", link: str = "link-1", **claims: object) -> Redirect:
@@ -96,22 +96,24 @@ class World:
         assert isinstance(answer, Redirect)
         return answer
 
-    def came(self, redirect: Redirect, code: str | None = "code-1", error: str | None = None) -> Callback:
+    def callback_request(
+        self, redirect: Redirect, code: str | None = "code-1", error: str | None = None
+    ) -> CallbackRequest:
         """Return the callback of the browser that was redirected."""
-        return Callback(
+        return CallbackRequest(
             state=state_of(redirect.cookie, redirect.flow_id),
             code=Secret(code) if code else None,
             error=error,
             cookies={redirect.flow_id: redirect.cookie},
         )
 
-    def callback(self, came: Callback) -> Outcome | InProgress:
+    def callback(self, request: CallbackRequest) -> Outcome | InProgress:
         """Bring a callback."""
-        return callback(came, self.callback_ports, self.config)
+        return callback(request, self.callback_ports, self.config)
 
-    def finish(self, redirect: Redirect, **came: str | None) -> Flow:
+    def finish(self, redirect: Redirect, **brought: str | None) -> Flow:
         """Bring the browser's callback and return the flow it answers with."""
-        return self.callback(self.came(redirect, **came)).flow
+        return self.callback(self.callback_request(redirect, **brought)).flow
 
     def publish(self, flow: Flow) -> Flow:
         """Let the relay tell an outcome, as it does some milliseconds after it was settled."""
@@ -158,7 +160,7 @@ class World:
             bus=self.bus,
             dead_letters=self.dead_letters,
             clock=self.clock,
-            images=lambda _change: (None, None),
+            read_stream_record=lambda _change: (None, None),
             submit=fakes.submit,
             deadline=self.deadline,
         )

@@ -12,9 +12,9 @@ NAMESPACE = "FinchConnect"
 COUNTED = frozenset(
     {
         # What became of a request to connect and of a callback (docs/operations.md says what each means).
-        *("Started", "AskedFirst", "OpenedAgain", "SessionNotOpened"),
-        *("Connected", "Denied", "Failed", "Quarantined", "Orphaned", "Unstored", "AnsweredAgain"),
-        *("Refused", "TriedLater", "UnexpectedError"),
+        *("Started", "ConfirmationShown", "NotStartable", "SessionUnavailable"),
+        *("Connected", "Denied", "Failed", "Quarantined", "Orphaned", "Unstored", "AnswerRepeated"),
+        *("Refused", "TryAgain", "UnexpectedError"),
         # What needs a person whatever the outcome was.
         *("TokenLost", "CredentialsRefused", "SecretUnreadable"),
         # Relay and sweeper.

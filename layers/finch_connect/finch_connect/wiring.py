@@ -18,7 +18,7 @@ from finch_connect.adapters import aws
 from finch_connect.adapters.bus import EventBridgeBus
 from finch_connect.adapters.dead_letters import DeadLetterQueue
 from finch_connect.adapters.fallback import ParameterFallback
-from finch_connect.adapters.items import images
+from finch_connect.adapters.items import read_stream_record
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
@@ -79,7 +79,7 @@ def relay_ports(config: Config) -> RelayPorts:
         bus=EventBridgeBus(client("events"), config.bus_name),
         dead_letters=DeadLetterQueue(lambda: client("sqs"), config.dead_letter_queue_url),
         clock=_now,
-        images=images,
+        read_stream_record=read_stream_record,
         submit=_submit(EVENTS_AT_ONCE),
         deadline=deadline,
     )

@@ -27,7 +27,7 @@ MUTATIONS = [
     Mutation(
         "the cookie check",
         _FLOW + "callback.py",
-        "    if state_of(cookie, flow_id) != came.state:",
+        "    if state_of(cookie, flow_id) != request.state:",
         "    if False:",
         (3,),
     ),
@@ -192,8 +192,8 @@ MUTATIONS = [
     Mutation(
         "an error wins over a code",
         _FLOW + "callback.py",
-        "    if came.error is not None or came.code is None:",
-        "    if came.code is None:",
+        "    if request.error is not None or request.code is None:",
+        "    if request.code is None:",
         (21,),
     ),
     Mutation(

@@ -12,17 +12,17 @@ from finch_connect.domain.flow import ConnectMode, Status
 from finch_connect.domain.grant import Declined, NotSent, Unclear
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import state_of
-from finch_connect.flow.callback import Callback, InProgress
+from finch_connect.flow.callback import CallbackRequest, InProgress
 from tests.unit.conftest import GRANT, REDIRECT_URI, World
 
 SECRET_NAME = f"finch/dev/connections/{GRANT.connection_id}"
 
 
-def refused(world: World, came: Callback) -> str:
+def refused(world: World, request: CallbackRequest) -> str:
     """Bring a callback that must be refused; return the reason that is logged."""
     before = dict(world.table.flows)
     with pytest.raises(CallbackRefusedError) as caught:
-        world.callback(came)
+        world.callback(request)
     assert world.table.flows == before, "a refusal consumes nothing"
     assert world.finch.exchanges == []
     return caught.value.reason
@@ -58,16 +58,16 @@ def test_a_state_can_be_used_only_once(world: World) -> None:
 def test_without_the_cookie_a_state_is_worth_nothing(world: World) -> None:
     """Another browser (login CSRF) is refused, and the right one can still finish."""
     redirect = world.started()
-    came = world.came(redirect)
-    assert refused(world, dataclasses.replace(came, cookies={})) == "cookie_missing"
+    request = world.callback_request(redirect)
+    assert refused(world, dataclasses.replace(request, cookies={})) == "cookie_missing"
     assert world.finish(redirect).status is Status.CONNECTED
 
 
 def test_another_flows_cookie_is_refused(world: World) -> None:
     """Each flow has a cookie of its own."""
     mine, other = world.started(), world.started(link="link-2")
-    came = dataclasses.replace(world.came(mine), cookies={mine.flow_id: other.cookie})
-    assert refused(world, came) == "cookie_wrong"
+    request = dataclasses.replace(world.callback_request(mine), cookies={mine.flow_id: other.cookie})
+    assert refused(world, request) == "cookie_wrong"
 
 
 def test_an_earlier_attempts_state_is_refused(world: World) -> None:
@@ -75,7 +75,7 @@ def test_an_earlier_attempts_state_is_refused(world: World) -> None:
     first = world.started()
     world.finish(first, code=None, error="access_denied")
     world.started()
-    assert refused(world, world.came(first)) == "state_of_another_attempt"
+    assert refused(world, world.callback_request(first)) == "state_of_another_attempt"
 
 
 @pytest.mark.parametrize(
@@ -83,41 +83,41 @@ def test_an_earlier_attempts_state_is_refused(world: World) -> None:
 )
 def test_a_malformed_state_is_refused(world: World, state: str) -> None:
     """Only what could be ours is looked at further."""
-    came = Callback(state=Secret(state), code=Secret("code-1"), error=None, cookies={})
-    assert refused(world, came) == "state_malformed"
+    request = CallbackRequest(state=Secret(state), code=Secret("code-1"), error=None, cookies={})
+    assert refused(world, request) == "state_malformed"
 
 
 def test_no_state_is_refused(world: World) -> None:
     """In the static form Finch always returns the state."""
-    came = dataclasses.replace(world.came(world.started()), state=None)
-    assert refused(world, came) == "state_missing"
+    request = dataclasses.replace(world.callback_request(world.started()), state=None)
+    assert refused(world, request) == "state_missing"
 
 
 def test_a_flow_that_was_never_started_is_refused(world: World) -> None:
     """A cookie and a state that fit each other are worth nothing without a row."""
     redirect = world.started()
     world.table.flows.clear()
-    assert refused(world, world.came(redirect)) == "state_unknown"
+    assert refused(world, world.callback_request(redirect)) == "state_unknown"
 
 
 def test_after_its_deadline_a_state_is_refused(world: World) -> None:
     """DynamoDB's TTL lags by days, so the claim looks at the deadline itself."""
     redirect = world.started()
     world.clock.forward(days=2)
-    assert refused(world, world.came(redirect)) == "state_expired"
+    assert refused(world, world.callback_request(redirect)) == "state_expired"
 
 
 @pytest.mark.parametrize("code", ["a b", "a\nb", "\u00e9", "x" * 513])
 def test_a_malformed_code_is_refused_before_anything_is_spent(world: World, code: str) -> None:
     """What cannot be a code is not sent to Finch."""
-    assert refused(world, world.came(world.started(), code=code)) == "code_malformed"
+    assert refused(world, world.callback_request(world.started(), code=code)) == "code_malformed"
 
 
 def test_while_one_callback_runs_another_waits(world: World) -> None:
     """A double click: the second sees a page that looks again until the first has settled."""
     redirect = world.started()
     world.table.claim(redirect.flow_id, state_hash=world.row().state_hash, claim_id="c-1", code_hash=None, now=0)
-    assert isinstance(world.callback(world.came(redirect)), InProgress)
+    assert isinstance(world.callback(world.callback_request(redirect)), InProgress)
     assert world.finch.exchanges == []
 
 
@@ -156,7 +156,7 @@ def test_what_fails_before_the_exchange_gives_the_claim_back(world: World, broke
     redirect = world.started()
     getattr(world, broken).down = True
     with pytest.raises(ServiceUnavailableError):
-        world.callback(world.came(redirect))
+        world.callback(world.callback_request(redirect))
     assert world.row().status is Status.STARTED
     getattr(world, broken).down = False
     assert world.finish(redirect).status is Status.CONNECTED
@@ -173,7 +173,7 @@ def test_a_code_that_was_not_sent_gives_the_claim_back(world: World) -> None:
     redirect = world.started()
     world.finch.answers = [NotSent("finch_unreachable"), GRANT]
     with pytest.raises(TryAgainError):
-        world.callback(world.came(redirect))
+        world.callback(world.callback_request(redirect))
     assert world.finish(redirect).status is Status.CONNECTED
 
 
@@ -308,17 +308,17 @@ def test_without_an_echoed_state_the_one_live_session_is_taken_if_the_answer_nam
     """Nobody has verified that Finch echoes a state here; the echo of the customer stands in for it."""
     redirect = session_world.started(customer_name="Acme Inc")
     session_world.finch.answers = [dataclasses.replace(GRANT, customer_id="acme")]
-    came = dataclasses.replace(session_world.came(redirect), state=None)
-    assert session_world.callback(came).flow.status is Status.CONNECTED
-    assert session_world.callback(came).flow.status is Status.CONNECTED, "a repeated callback hears the same"
+    request = dataclasses.replace(session_world.callback_request(redirect), state=None)
+    assert session_world.callback(request).flow.status is Status.CONNECTED
+    assert session_world.callback(request).flow.status is Status.CONNECTED, "a repeated callback hears the same"
     assert len(session_world.finch.exchanges) == 1
 
 
 def test_without_an_echoed_state_an_answer_that_names_no_customer_is_quarantined(session_world: World) -> None:
     """Then nothing binds this code to this flow."""
     redirect = session_world.started(customer_name="Acme Inc")
-    came = dataclasses.replace(session_world.came(redirect), state=None)
-    flow = session_world.callback(came).flow
+    request = dataclasses.replace(session_world.callback_request(redirect), state=None)
+    flow = session_world.callback(request).flow
     assert (flow.status, flow.reason) == (Status.QUARANTINED, "customer_mismatch")
 
 
@@ -327,12 +327,12 @@ def test_without_an_echoed_state_two_live_flows_are_refused(session_world: World
     one = session_world.started(customer_name="Acme Inc")
     two = session_world.started(link="link-2", customer_name="Acme Inc")
     cookies = {flow.flow_id: flow.cookie for flow in (one, two)}
-    assert refused(session_world, Callback(None, Secret("code-1"), None, cookies)) == "state_missing"
+    assert refused(session_world, CallbackRequest(None, Secret("code-1"), None, cookies)) == "state_missing"
 
 
 def test_a_state_of_a_made_up_cookie_is_refused(world: World) -> None:
     """An attacker can make a cookie and a state that fit, but not the row's hash."""
     redirect = world.started()
     cookie = Secret("B" * 43)
-    came = Callback(state_of(cookie, redirect.flow_id), Secret("code-1"), None, {redirect.flow_id: cookie})
-    assert refused(world, came) == "state_of_another_attempt"
+    request = CallbackRequest(state_of(cookie, redirect.flow_id), Secret("code-1"), None, {redirect.flow_id: cookie})
+    assert refused(world, request) == "state_of_another_attempt"

@@ -36,8 +36,8 @@ def test_what_is_kept_is_kept_within_the_block_alone() -> None:
     """Also when the block ends in an error, and within another one."""
     deadline = RequestDeadline(lambda: 0.0)
     deadline.begin(10)
-    with deadline.keeping(3):
-        with pytest.raises(RuntimeError, match="a mistake"), deadline.keeping(2):
+    with deadline.reserving(3):
+        with pytest.raises(RuntimeError, match="a mistake"), deadline.reserving(2):
             raise RuntimeError(f"a mistake with {deadline.remaining()} s left")
         assert deadline.remaining() == 7
     assert deadline.remaining() == 10

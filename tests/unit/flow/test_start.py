@@ -11,7 +11,7 @@ from finch_connect.domain.errors import LinkRefusedError, ServiceUnavailableErro
 from finch_connect.domain.flow import ConnectMode, Status
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import digest, state_of
-from finch_connect.flow.start import Confirm, NotOpened, Redirect, Standing
+from finch_connect.flow.start import Confirm, NotStartable, Redirect, SessionUnavailable
 from tests.unit.conftest import REDIRECT_URI, World
 
 
@@ -79,7 +79,7 @@ def test_the_button_takes_the_flow_over_and_the_first_state_dies(world: World) -
     first = world.started()
     page = world.start(world.request())
     assert isinstance(page, Confirm)
-    taken = world.press(world.request(), page.form_cookie, page.form_nonce)
+    taken = world.confirm(world.request(), page.form_cookie, page.form_nonce)
     assert isinstance(taken, Redirect)
     assert world.row().state_hash == digest(state_of(taken.cookie, taken.flow_id))
     assert taken.cookie != first.cookie
@@ -97,9 +97,9 @@ def test_the_form_of_another_site_is_refused(world: World) -> None:
     assert isinstance(page, Confirm)
     other = Secret("A" * 43)
     with pytest.raises(LinkRefusedError, match="form_nonce_wrong"):
-        world.press(world.request(), other, page.form_nonce)
+        world.confirm(world.request(), other, page.form_nonce)
     with pytest.raises(LinkRefusedError, match="form_nonce_wrong"):
-        world.press(world.request(link="link-2"), page.form_cookie, page.form_nonce)
+        world.confirm(world.request(link="link-2"), page.form_cookie, page.form_nonce)
     assert world.table.flows == {}
 
 
@@ -120,7 +120,7 @@ def test_a_link_whose_flow_is_finished_or_being_finished_says_so(world: World, s
     first = world.started()
     world.table.flows[first.flow_id] = dataclasses.replace(world.row(), status=standing)
     before = world.row()
-    assert world.start(world.request(), cookie=first.cookie) == Standing(standing)
+    assert world.start(world.request(), cookie=first.cookie) == NotStartable(standing)
     assert world.row() == before
 
 
@@ -181,7 +181,7 @@ def test_without_a_session_the_browser_keeps_its_cookie_and_may_try_again(sessio
     """The flow stands: the same link in the same browser goes on where it was."""
     session_world.sessions.refuses = True
     refused = session_world.start(session_world.request(customer_name="Acme Inc"))
-    assert isinstance(refused, NotOpened)
+    assert isinstance(refused, SessionUnavailable)
     session_world.sessions.refuses = False
     again = session_world.start(session_world.request(customer_name="Acme Inc"), cookie=refused.cookie)
     assert isinstance(again, Redirect)
@@ -191,4 +191,4 @@ def test_a_session_url_of_another_origin_is_not_followed(session_world: World) -
     """The browser goes to Finch and nowhere else, whatever an answer says."""
     session_world.sessions.url = "https://connect.example.com.evil.example/authorize?session=5a8c"
     answer = session_world.start(session_world.request(customer_name="Acme Inc"))
-    assert isinstance(answer, NotOpened)
+    assert isinstance(answer, SessionUnavailable)

@@ -35,7 +35,7 @@ def test_a_mistake_of_ours_after_the_exchange_does_not_lose_the_token(
     with monkeypatch.context() as broken:
         broken.delattr(type(world.vault), "put")
         with pytest.raises(AttributeError):
-            world.callback(world.came(redirect))
+            world.callback(world.callback_request(redirect))
     assert "token-1" in world.fallback.kept[world.row().attempt].reveal()
     assert world.finish(redirect).status is Status.UNSTORED
 
@@ -53,7 +53,7 @@ def test_a_token_that_may_be_in_the_fallback_is_not_called_lost(world: World) ->
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(world.fallback, "put", put_and_lose_the_answer)
         with pytest.raises(ServiceUnavailableError):
-            world.callback(world.came(redirect))
+            world.callback(world.callback_request(redirect))
     world.vault.down = False
     world.clock.forward(minutes=3)
     sweep(world.sweeper_ports, world.config)
@@ -94,7 +94,7 @@ def test_each_step_keeps_time_for_those_after_it(world: World) -> None:
 
         return noted
 
-    steps = [(world.table, "claim"), (world.finch, "exchange"), (world.table, "own"), (world.vault, "put"),
+    steps = [(world.table, "claim"), (world.finch, "exchange"), (world.table, "acquire_lease"), (world.vault, "put"),
              (world.fallback, "put"), (world.table, "settle")]  # fmt: skip
     redirect = world.started()
     with pytest.MonkeyPatch.context() as patched:
@@ -126,14 +126,14 @@ def test_taking_a_claim_back_has_the_time_that_was_kept_for_it(world: World) -> 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(world.table, "release", noted)
         with pytest.raises(ServiceUnavailableError):
-            world.callback(world.came(redirect))
+            world.callback(world.callback_request(redirect))
     assert left == [0.0]
 
 
 def test_an_answer_that_is_told_again_is_not_fresh(world: World) -> None:
     """So that each outcome is counted once, however often its page is opened."""
     redirect = world.started()
-    first, again = (world.callback(world.came(redirect)) for _ in range(2))
+    first, again = (world.callback(world.callback_request(redirect)) for _ in range(2))
     assert isinstance(first, Outcome)
     assert isinstance(again, Outcome)
     assert (first.fresh, again.fresh) == (True, False)

@@ -28,9 +28,9 @@ def clients(deadline: Deadline, call_timeout: float) -> Callable[[str], Any]:
     loop stands around them), but neither an attempt nor the wait before one goes past the request's deadline.
     """
     session = get_session()
-    hurry = _Hurry(deadline, call_timeout)
-    session.register("before-call", hurry.before_call)
-    session.register("needs-retry", hurry.before_retry)
+    hooks = _DeadlineHooks(deadline, call_timeout)
+    session.register("before-call", hooks.before_call)
+    session.register("needs-retry", hooks.before_retry)
     config = ClientConfig(
         connect_timeout=call_timeout / 3,
         read_timeout=call_timeout * 2 / 3,
@@ -42,7 +42,7 @@ def clients(deadline: Deadline, call_timeout: float) -> Callable[[str], Any]:
     return lambda service: session.create_client(service, config=config)
 
 
-class _Hurry:
+class _DeadlineHooks:
     """Hears botocore's events and ends what would go past the deadline. Each raises ServiceUnavailableError."""
 
     def __init__(self, deadline: Deadline, call_timeout: float) -> None:

@@ -75,8 +75,8 @@ def flow_of(item: Item) -> Flow:
     return Flow(**found)
 
 
-def images(change: Mapping[str, Any]) -> tuple[Flow | None, Flow | None]:
-    """Implement `ports.StreamImages` on the `dynamodb` part of a stream record; rows of connections are no flows."""
+def read_stream_record(change: Mapping[str, Any]) -> tuple[Flow | None, Flow | None]:
+    """See `ports.ReadStreamRecord`. A connection's row reads as None."""
     before, after = (_flow_or_none(change.get(name)) for name in ("OldImage", "NewImage"))
     return before, after
 

@@ -53,7 +53,7 @@ _AFTER_THE_FALLBACK = 1  # settle
 
 
 @dataclass(frozen=True, slots=True)
-class Callback:
+class CallbackRequest:
     """What came to the redirect URI. `cookies` are this browser's flow cookies by flow id."""
 
     state: Secret | None
@@ -82,7 +82,7 @@ class InProgress:
     flow: Flow
 
 
-def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | InProgress:
+def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> Outcome | InProgress:
     """Finish a flow, once. All calls share the request's one deadline; each step keeps time for those after it.
 
     Raises:
@@ -91,13 +91,13 @@ def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | 
         ServiceUnavailableError: the table did not answer; what was written before is found by the sweeper.
     """
     # 1. Refuse what this browser did not start.
-    bound = _bind(came, ports, config)
+    bound = _bind(request, ports, config)
 
     # 2. Claim, once. The secrets are fetched beside it; one that is needed and cannot be had takes the claim back.
     client_secret, link_key = ports.submit(ports.client_secrets.read), ports.submit(ports.keys.current)
-    code_hash = digest(came.code) if came.code else None
+    code_hash = digest(request.code) if request.code else None
     claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
-    with ports.deadline.keeping(_AFTER_THE_CLAIM * config.call_timeout):
+    with ports.deadline.reserving(_AFTER_THE_CLAIM * config.call_timeout):
         claim = ports.flows.claim(
             bound.flow_id, state_hash=bound.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
         )
@@ -107,14 +107,14 @@ def callback(came: Callback, ports: CallbackPorts, config: Config) -> Outcome | 
     key = _or_release(link_key, flow, ports, config)
 
     # 3. Finch says no, or brings nothing. An error wins over a code.
-    if came.error is not None or came.code is None:
-        settled, fresh = _settle(_ended(came.error, flow, ports), ports)
+    if request.error is not None or request.code is None:
+        settled, fresh = _settle(_ended(request.error, flow, ports), ports)
         return Outcome(settled, key, bound.cookie, fresh)
 
     # 4. Exchange the code. Only if nothing of it left may the claim be taken back.
     secret = _or_release(client_secret, flow, ports, config)
-    with ports.deadline.keeping(_AFTER_THE_EXCHANGE * config.call_timeout):
-        answer = _exchange(came.code, flow, secret, ports)
+    with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
+        answer = _exchange(request.code, flow, secret, ports)
     if isinstance(answer, NotSent):
         ports.flows.release(flow)
         raise TryAgainError(answer.reason)
@@ -137,37 +137,37 @@ class _Bound:
     state_came: bool
 
 
-def _bind(came: Callback, ports: CallbackPorts, config: Config) -> _Bound:
-    if came.code is not None and not _CODE.fullmatch(came.code.reveal()):
+def _bind(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _Bound:
+    if request.code is not None and not _CODE.fullmatch(request.code.reveal()):
         raise CallbackRefusedError("code_malformed")
-    if came.state is None:
+    if request.state is None:
         if config.connect_mode is ConnectMode.SESSION:
-            return _bind_without_state(came, ports)
+            return _bind_without_state(request, ports)
         raise CallbackRefusedError("state_missing")
-    flow_id = flow_id_in(came.state.reveal())
+    flow_id = flow_id_in(request.state.reveal())
     if flow_id is None:
         raise CallbackRefusedError("state_malformed")
-    cookie = came.cookies.get(flow_id)
+    cookie = request.cookies.get(flow_id)
     if cookie is None:
         raise CallbackRefusedError("cookie_missing", flow_id=flow_id)
-    if state_of(cookie, flow_id) != came.state:
+    if state_of(cookie, flow_id) != request.state:
         raise CallbackRefusedError("cookie_wrong", flow_id=flow_id)
-    return _Bound(flow_id, cookie, digest(came.state), state_came=True)
+    return _Bound(flow_id, cookie, digest(request.state), state_came=True)
 
 
-def _bind_without_state(came: Callback, ports: CallbackPorts) -> _Bound:
+def _bind_without_state(request: CallbackRequest, ports: CallbackPorts) -> _Bound:
     """Take this browser's one live flow, if it is one: nobody has verified that Finch echoes a state in session mode.
 
     What is missing in proof is asked for later: the answer must then name this flow's customer.
     """
-    if len(came.cookies) > _MOST_COOKIES_WITHOUT_STATE:
+    if len(request.cookies) > _MOST_COOKIES_WITHOUT_STATE:
         raise CallbackRefusedError("state_missing")
     now = epoch_ms(ports.clock())
     live: list[_Bound] = []
-    for flow_id, cookie in came.cookies.items():
+    for flow_id, cookie in request.cookies.items():
         row, state_hash = ports.flows.get(flow_id), digest(state_of(cookie, flow_id))
         if row is not None and row.state_hash == state_hash and row.mode is ConnectMode.SESSION:
-            repeated = came.code is not None and row.code_hash == digest(came.code)
+            repeated = request.code is not None and row.code_hash == digest(request.code)
             if repeated or (row.status is Status.STARTED and row.deadline > now):
                 live.append(_Bound(flow_id, cookie, state_hash, state_came=False))
     if len(live) != 1:
@@ -189,7 +189,7 @@ def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Future[LinkKey])
 def _or_release[T](needed: Future[T], flow: Flow, ports: CallbackPorts, config: Config) -> T:
     """Wait for what the flow cannot go on without; nothing was sent yet, so without it the claim is taken back."""
     try:
-        with ports.deadline.keeping(_AFTER_THE_CLAIM * config.call_timeout):
+        with ports.deadline.reserving(_AFTER_THE_CLAIM * config.call_timeout):
             return needed.result()
     except ServiceUnavailableError:
         ports.flows.release(flow)
@@ -229,12 +229,12 @@ def _kept(answer: Grant | Declined | Unclear, flow: Flow, bound: _Bound, ports: 
         return flow.settled(Status.FAILED, at=ports.clock(), reason=answer.reason, finch_request_id=answer.request_id)
     if isinstance(answer, Unclear):
         return flow.settled(Status.ORPHANED, at=ports.clock(), reason=answer.reason, finch_request_id=answer.request_id)
-    with ports.deadline.keeping(_AFTER_THE_EXCHANGE * config.call_timeout):
+    with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
         grant = answer if answer.connection_id else ports.finch.introspect(answer, deadline=ports.deadline)
     if not bound.state_came and grant.customer_id is None:
         grant = dataclasses.replace(grant, customer_id=_NO_CUSTOMER)
     try:
-        with ports.deadline.keeping(_AFTER_THE_STORE * config.call_timeout):
+        with ports.deadline.reserving(_AFTER_THE_STORE * config.call_timeout):
             return token_storage.store_grant(flow, grant, ports, config, ports.clock())
     except ServiceUnavailableError:
         return _waiting(flow, grant, ports, config)
@@ -250,7 +250,7 @@ def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> 
     Raises ServiceUnavailableError when it may be there all the same: the row stays claimed, and the sweeper looks.
     """
     try:
-        with ports.deadline.keeping(_AFTER_THE_FALLBACK * config.call_timeout):
+        with ports.deadline.reserving(_AFTER_THE_FALLBACK * config.call_timeout):
             ports.fallback.put(flow.attempt, token_storage.document(flow, grant))
     except ServiceUnavailableError as error:
         if error.may_have_happened:

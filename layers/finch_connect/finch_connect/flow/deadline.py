@@ -22,21 +22,21 @@ class RequestDeadline:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic
         self._ends = math.inf
-        self._kept = 0.0
+        self._reserved = 0.0
 
     def begin(self, seconds: float) -> None:
         """See `ports.Deadline.begin`."""
-        self._ends, self._kept = self._monotonic() + seconds, 0.0
+        self._ends, self._reserved = self._monotonic() + seconds, 0.0
 
     def remaining(self) -> float:
         """See `ports.Deadline.remaining`."""
-        return self._ends - self._monotonic() - self._kept
+        return self._ends - self._monotonic() - self._reserved
 
     @contextmanager
-    def keeping(self, seconds: float) -> Iterator[None]:
-        """See `ports.Deadline.keeping`."""
-        self._kept += seconds
+    def reserving(self, seconds: float) -> Iterator[None]:
+        """See ports.Deadline.reserving`."""
+        self._reserved += seconds
         try:
             yield
         finally:
-            self._kept -= seconds
+            self._reserved -= seconds

@@ -23,7 +23,7 @@ RandomBytes = Callable[[int], bytes]
 """Returns that many bytes fit for secrets."""
 
 
-StreamImages = Callable[[Mapping[str, Any]], tuple[Flow | None, Flow | None]]
+ReadStreamRecord = Callable[[Mapping[str, Any]], tuple[Flow | None, Flow | None]]
 """Reads one change of the table's stream: the flow before and after; None where there is none.
 
 Raises KeyError, TypeError or ValueError for a record that is no row of ours.
@@ -41,7 +41,7 @@ class Deadline(Protocol):
         """Return the seconds that are left, less what is kept; 0 or less when there are none."""
         ...
 
-    def keeping(self, seconds: float) -> AbstractContextManager[None]:
+    def reserving(self, seconds: float) -> AbstractContextManager[None]:
         """Within this block that much is kept for what has to follow."""
         ...
 
@@ -270,7 +270,7 @@ class RelayPorts:
     bus: Bus
     dead_letters: DeadLetters
     clock: Clock
-    images: StreamImages
+    read_stream_record: ReadStreamRecord
     submit: Submit
     deadline: Deadline
 

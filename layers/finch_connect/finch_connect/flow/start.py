@@ -31,7 +31,7 @@ class Browser:
     cookie: Secret | None
     form_cookie: Secret | None
     form_nonce: Secret | None
-    pressed: bool
+    confirmed: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class Redirect:
 
 
 @dataclass(frozen=True, slots=True)
-class NotOpened:
+class SessionUnavailable:
     """The flow stands and the browser keeps its cookie, but Finch gave no session: the same link works again."""
 
     error: TryAgainError
@@ -65,13 +65,13 @@ class Confirm:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class NotStartable:
     """The flow is being finished, or has ended in a way that a link does not start anew: say so."""
 
     status: Status
 
 
-StartAnswer = Redirect | NotOpened | Confirm | Standing
+StartAnswer = Redirect | SessionUnavailable | Confirm | NotStartable
 
 
 def start(
@@ -84,7 +84,7 @@ def start(
         ServiceUnavailableError: the table cannot be reached; nothing was written.
     """
     flow_id = flow_id_of(request.customer_id, request.link_id)
-    if browser.pressed:
+    if browser.confirmed:
         _check_form(browser, flow_id)
     elif request.confirm:
         return _confirm(request, browser, flow_id, ports)
@@ -96,13 +96,13 @@ def start(
             return _go(request, resumed.flow, browser.cookie, ports, config)
 
     cookie = new_cookie(ports.random_bytes(COOKIE_BYTES))  # a new attempt: never an earlier attempt's cookie
-    rule = StartRule.TAKE_OVER if browser.pressed else StartRule.NEW_ATTEMPT
+    rule = StartRule.TAKE_OVER if browser.confirmed else StartRule.NEW_ATTEMPT
     written = _write(request, cookie, rule, redirect_uri, now, ports, config)
     if isinstance(written, Written):
         return _go(request, written.flow, cookie, ports, config)
     if written.flow is None or written.flow.status is Status.STARTED:  # open in another browser: its owner decides
         return _confirm(request, browser, flow_id, ports)
-    return Standing(written.flow.status)
+    return NotStartable(written.flow.status)
 
 
 def readable_cookie(text: str | None) -> Secret | None:
@@ -156,7 +156,9 @@ def _write(
     return ports.flows.start(flow, rule)
 
 
-def _go(request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, config: Config) -> Redirect | NotOpened:
+def _go(
+    request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, config: Config
+) -> Redirect | SessionUnavailable:
     state = state_of(cookie, flow.flow_id)
     max_age = max(1, (flow.deadline - flow.started_at) // 1000)
     if flow.mode is ConnectMode.STATIC or ports.sessions is None:
@@ -164,7 +166,7 @@ def _go(request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, c
     try:
         location = _session_url(request, flow, state, ports, ports.sessions, config)
     except TryAgainError as error:
-        return NotOpened(error, flow.flow_id, cookie, max_age)
+        return SessionUnavailable(error, flow.flow_id, cookie, max_age)
     return Redirect(location, flow.flow_id, cookie, max_age)
 
 

@@ -65,7 +65,7 @@ def count_for_a_person(error: FinchConnectError) -> None:
 def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigateway.Response:
     ours = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     logger.warning("try_again" if ours else "refused", extra={"reason": error.reason, **error.fields})
-    count("TriedLater" if ours else "Refused", reason=error.reason)
+    count("TryAgain" if ours else "Refused", reason=error.reason)
     count_for_a_person(error)
     # Who may send open links is trying things out on a laptop: tell what is wrong. Anyone else gets one same page.
     facts = [error.reason, *map(str, error.fields.values())]
