@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scale import facts, model, report
 from benchmarks.scale import stack as stacks
 from benchmarks.scale.__main__ import PAGE
-from benchmarks.scale.facts import NotStartable
+from benchmarks.scale.facts import Standing
 from benchmarks.scale.model import Assumptions, Limit
 from benchmarks.scale.stack import Stack
 from benchmarks.scale.work import FIRST, work_of
@@ -130,4 +130,4 @@ def test_every_number_has_its_page() -> None:
     assert all(one.source and one.unit for one in known)
     text = PAGE.read_text()
     assert all(f"| {one.standing} |" in text for one in known)
-    assert NotStartable.OPEN in {one.standing for one in known}
+    assert Standing.OPEN in {one.standing for one in known}

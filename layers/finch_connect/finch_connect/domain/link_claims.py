@@ -68,7 +68,7 @@ class LinkRequest:
 def link_request(claims: Mapping[str, object], rules: LinkRules) -> LinkRequest:
     """Check every claim of a link whose signature and times hold.
 
-    `iat` and `exp` are epoch seconds. Raises LinkRefusedError whose `claim` field names the first broken one.
+    `iat` and `exp` are epoch seconds. Raises LinkRefusedError whose `link_claim` field names the first broken one.
     """
     read = _Claims(claims)
     issued, expires = read.integer("iat"), read.integer("exp")
@@ -170,4 +170,4 @@ def _metadata(value: object) -> Mapping[str, object] | None:
 
 
 def _refused(claim: str) -> LinkRefusedError:
-    return LinkRefusedError("claim_refused", claim=claim)
+    return LinkRefusedError("link_claim_refused", link_claim=claim)

@@ -146,7 +146,7 @@ def _decode(token: jws.Unverified, key: LinkKey, audience: str, now: datetime) -
         raise LinkRefusedError(f"link_{error}") from None
     missing = [name for name in _REQUIRED if verified.get(name) is None]
     if missing or verified["aud"] != audience:
-        raise LinkRefusedError("link_claims", claim=missing[0] if missing else "aud")
+        raise LinkRefusedError("link_claims", link_claim=missing[0] if missing else "aud")
     moments = [verified["iat"], verified["exp"], verified.get("nbf", 0)]
     if not all(isinstance(moment, int) and not isinstance(moment, bool) for moment in moments):
         raise LinkRefusedError("link_times")
