@@ -16,7 +16,8 @@ from typing import Any
 
 import boto3
 
-from cli.cloudformation import DeployedError, exit_code_of
+from cli.cloudformation import exit_code_of
+from cli.logs_insights import run_query
 
 FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
 QUERY = (
@@ -24,7 +25,6 @@ QUERY = (
     "| parse @message /Restore Duration: (?<restoreDuration>[0-9.]+) ms/ "
     "| fields coalesce(@initDuration, restoreDuration) as began, @duration, @maxMemoryUsed, @memorySize | limit 10000"
 )
-_PATIENCE_SECONDS = 60.0
 _NEEDS = "cloudformation:DescribeStackResources, logs:StartQuery and logs:GetQueryResults"
 
 
@@ -47,20 +47,9 @@ def cold_starts(
     logs: Any, log_group: str, hours: int, *, sleep: Callable[[float], None] = time.sleep
 ) -> list[dict[str, float]]:
     """Ask Logs Insights for the REPORT lines of cold starts. Raises DeployedError when it has no answer."""
-    now = int(time.time())
-    query = logs.start_query(logGroupName=log_group, startTime=now - hours * 3600, endTime=now, queryString=QUERY)
-    patience = time.monotonic() + _PATIENCE_SECONDS
-    while (answer := logs.get_query_results(queryId=query["queryId"]))["status"] in {"Scheduled", "Running"}:
-        if time.monotonic() > patience:
-            raise DeployedError(f"Logs Insights is still reading {log_group}: ask for fewer hours.")
-        sleep(1)
-    if answer["status"] != "Complete":
-        raise DeployedError(f"Logs Insights did not read {log_group}: {answer['status']}.")
-    numbers = re.compile(r"[0-9.]+")
-    return [
-        {field["field"]: float(field["value"]) for field in row if numbers.fullmatch(field["value"])}
-        for row in answer["results"]
-    ]
+    rows = run_query(logs, [log_group], QUERY, hours, sleep=sleep)
+    number = re.compile(r"[0-9.]+")
+    return [{name: float(text) for name, text in row.items() if number.fullmatch(text)} for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

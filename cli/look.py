@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import boto3
 
 from cli.cloudformation import DeployedError, exit_code_of
+from cli.logs_insights import run_query
 from finch_connect.adapters.items import flow_key
 
 RUNBOOK = Path(__file__).parents[1] / "docs" / "operations.md"
@@ -24,8 +23,6 @@ FLOW_HEADING = "where-one-flow-stands"
 FLOW_PLACE = "<flow_id>"
 """Stands in the query under FLOW_HEADING for the flow that is looked for."""
 
-_PATIENCE_SECONDS = 60.0
-_POLL_SECONDS = 0.5
 _NEEDS = (
     "cloudformation:DescribeStackResources, logs:StartQuery, logs:GetQueryResults and dynamodb:GetItem on the table"
 )
@@ -61,20 +58,6 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def ask(logs: Any, groups: Sequence[str], text: str, hours: float) -> Sequence[Mapping[str, str]]:
-    """Run one query over the last hours; return its rows. Raises DeployedError when it takes too long."""
-    now = int(time.time())
-    started = logs.start_query(
-        logGroupNames=list(groups), startTime=now - int(hours * 3600), endTime=now + 1, queryString=text
-    )
-    patience = time.monotonic() + _PATIENCE_SECONDS
-    while (answer := logs.get_query_results(queryId=started["queryId"]))["status"] in {"Scheduled", "Running"}:
-        if time.monotonic() > patience:
-            raise DeployedError("Logs Insights is still reading: ask for fewer hours.")
-        time.sleep(_POLL_SECONDS)
-    return [{field["field"]: field["value"] for field in row if field["field"] != "@ptr"} for row in answer["results"]]
-
-
 def _resources(session: boto3.Session, stack: str) -> Mapping[str, str]:
     described = session.client("cloudformation").describe_stack_resources(StackName=stack)
     return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
@@ -82,7 +65,7 @@ def _resources(session: boto3.Session, stack: str) -> Mapping[str, str]:
 
 def _show(query: Query, text: str, resources: Mapping[str, str], session: boto3.Session, hours: float) -> None:
     print(f"\n# {' '.join(query.groups)}, the last {hours:g} h\n{text}")
-    rows = ask(session.client("logs"), [resources[group] for group in query.groups], text, hours)
+    rows = run_query(session.client("logs"), [resources[group] for group in query.groups], text, hours)
     for row in rows:
         print("  ".join(f"{name}={value}" if name[0] != "@" else value for name, value in row.items()))
     print(f"{len(rows)} found." if rows else "Nothing found.")

@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 import jwt
 import pytest
 
+from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_of
 from finch_connect.domain.flow import Flow
 from finch_connect.domain.states import flow_id_of
@@ -27,7 +28,7 @@ from tests.contracts import validate_event
 pytest_plugins = ["tests.chromium"]
 
 CLIENT_ID = "client-e2e"
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 @pytest.fixture(scope="session")
@@ -214,11 +215,12 @@ class Inbox:
 
     def wait_for(self, customer: Customer, number: int = 1) -> list[dict[str, Any]]:
         """Wait until that many events of the customer's flow are there, and return them."""
-        patience = time.monotonic() + PATIENCE_SECONDS
-        while len(events := self.of(customer)) < number:
-            assert time.monotonic() < patience, f"{len(events)} of {number} events: {events}"
-            time.sleep(0.1)
-        return events
+        wait_for(
+            lambda: len(self.of(customer)) >= number,
+            timeout=TIMEOUT_SECONDS,
+            problem=lambda: f"not {number} events: {self.of(customer)}",
+        )
+        return self.of(customer)
 
 
 _inboxes: dict[str, Inbox] = {}

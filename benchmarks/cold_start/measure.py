@@ -17,8 +17,9 @@ from pathlib import Path
 from benchmarks.cold_start.fake_services import FakeServices
 from benchmarks.cold_start.runtime_api import RuntimeApi
 from benchmarks.cold_start.subjects import ROOT, Subject, installed
+from cli.waiting import wait_for
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 _REDIRECTS = {302, 303}
 
 
@@ -85,9 +86,9 @@ def instructions(subject: Subject, server: FakeServices, invocations: int) -> in
         wrapper = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
         try:
             with _running(subject, api, wrapper) as process:
-                _wait(api, process, PATIENCE_SECONDS * 10)
+                _wait(api, process, TIMEOUT_SECONDS * 10)
                 process.terminate()
-                process.wait(PATIENCE_SECONDS)
+                process.wait(TIMEOUT_SECONDS)
         finally:
             api.close()
         _check(subject, api, server, invocations)
@@ -135,11 +136,13 @@ def _running(subject: Subject, api: RuntimeApi, wrapper: list[str]) -> Iterator[
             process.wait()
 
 
-def _wait(api: RuntimeApi, process: subprocess.Popen[bytes], seconds: float = PATIENCE_SECONDS) -> None:
-    patience = time.monotonic() + seconds
-    while not api.done.wait(0.05):
-        if process.poll() is not None or time.monotonic() > patience:
-            raise NotDoneError(f"ended with {process.returncode}" if process.poll() is not None else "did not answer")
+def _wait(api: RuntimeApi, process: subprocess.Popen[bytes], seconds: float = TIMEOUT_SECONDS) -> None:
+    try:
+        wait_for(lambda: api.done.is_set() or process.poll() is not None, timeout=seconds, interval=0.05)
+    except TimeoutError:
+        raise NotDoneError("did not answer") from None
+    if not api.done.is_set():
+        raise NotDoneError(f"ended with {process.returncode}")
     if api.error is not None:
         raise NotDoneError(api.error[:2000])
 

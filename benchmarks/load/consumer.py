@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli.waiting import wait_for
 from local.polling import Polling
 
 _WAIT_SECONDS = 1
@@ -44,11 +45,16 @@ class Consumer(Polling):
 
     def settle(self, quiet_seconds: float, most_seconds: float) -> None:
         """Wait until nothing came for a while, at most so long."""
-        patience, before, since = time.monotonic() + most_seconds, -1, time.monotonic()
-        while time.monotonic() < patience and time.monotonic() - since < quiet_seconds:
+        before, since = -1, time.monotonic()
+
+        def is_quiet() -> bool:
+            nonlocal before, since
             if len(self._seen) != before:
                 before, since = len(self._seen), time.monotonic()
-            time.sleep(0.1)
+            return time.monotonic() - since >= quiet_seconds
+
+        with contextlib.suppress(TimeoutError):
+            wait_for(is_quiet, timeout=most_seconds)
 
     def _turn(self) -> None:
         # A queue that cannot be reached for a moment is asked again; what was not deleted comes again.

@@ -18,6 +18,7 @@ from typing import Any
 import requests
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
+from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_key, item_of
 from finch_connect.domain.flow import ConnectMode, Flow, Status
 from finch_connect.domain.states import flow_id_of
@@ -161,20 +162,24 @@ def _deliver_one_event(deployed: Deployed, clients: Clients) -> None:
         products=(),
     ).settled(Status.DENIED, at=datetime.now(UTC), reason="access_denied")
     dynamodb.put_item(TableName=table, Item=item_of(flow))
-    patience = time.monotonic() + _DELIVERY_SECONDS
+
+    def arrived() -> bool:
+        answer = sqs.receive_message(QueueUrl=deployed.queue_url, WaitTimeSeconds=1, MaxNumberOfMessages=10)
+        event_ids = set()
+        for message in answer.get("Messages", []):
+            sqs.delete_message(QueueUrl=deployed.queue_url, ReceiptHandle=message["ReceiptHandle"])
+            event_ids.add(json.loads(message["Body"])["detail"]["event_id"])
+        return flow.event_id in event_ids
+
     try:
-        while time.monotonic() < patience:
-            answer = sqs.receive_message(QueueUrl=deployed.queue_url, WaitTimeSeconds=1, MaxNumberOfMessages=10)
-            for message in answer.get("Messages", []):
-                sqs.delete_message(QueueUrl=deployed.queue_url, ReceiptHandle=message["ReceiptHandle"])
-                if json.loads(message["Body"])["detail"]["event_id"] == flow.event_id:
-                    return
+        wait_for(arrived, timeout=_DELIVERY_SECONDS, interval=0)
+    except TimeoutError:
+        raise EngineError(
+            f"The event of a settled row of {deployed.name} did not reach the queue within {_DELIVERY_SECONDS:.0f} s: "
+            "the stream, the relay or the bus does not work. The relay's log says more."
+        ) from None
     finally:
         dynamodb.delete_item(TableName=table, Key=flow_key(flow.flow_id))
-    raise EngineError(
-        f"A settled row of {deployed.name} was not told to the queue within {_DELIVERY_SECONDS:.0f} s: "
-        "the stream, the relay or the bus does not work. The relay's log says more."
-    )
 
 
 def consumer_queue(bus: str, name: str, clients: Clients) -> str:

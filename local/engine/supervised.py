@@ -8,11 +8,12 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from cli.waiting import wait_for
 
 ROOT = Path(__file__).parents[2]
 
@@ -66,17 +67,22 @@ def free_port() -> int:
 
 
 def _wait_until_ready(name: str, health: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    patience = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < patience:
+    def answers() -> bool:
         if process.poll() is not None:
             raise EngineError(f"{name} ended by itself. Its last words:\n{_tail(log)}")
         with (
             contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
             urllib.request.urlopen(health, timeout=2),  # noqa: S310  # our own http address
         ):
-            return
-        time.sleep(0.1)
-    raise EngineError(f"{name} did not answer within {_READY_SECONDS:.0f} s. Its last words:\n{_tail(log)}")
+            return True
+        return False
+
+    try:
+        wait_for(answers, timeout=_READY_SECONDS)
+    except TimeoutError:
+        raise EngineError(
+            f"{name} did not answer within {_READY_SECONDS:.0f} s. Its last words:\n{_tail(log)}"
+        ) from None
 
 
 def _tail(log: Path) -> str:

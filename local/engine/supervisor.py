@@ -15,7 +15,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 _GRACE_SECONDS = 1.0
 
@@ -48,9 +47,8 @@ def _end(child: subprocess.Popen[bytes]) -> None:
     """Ask the whole group to end, then make it."""
     with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group that is gone
         os.killpg(child.pid, signal.SIGTERM)
-        patience = time.monotonic() + _GRACE_SECONDS
-        while child.poll() is None and time.monotonic() < patience:
-            time.sleep(0.05)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(_GRACE_SECONDS)
         os.killpg(child.pid, signal.SIGKILL)
 
 

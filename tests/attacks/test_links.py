@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 import jwt
 import pytest
 
+from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_key
 from finch_connect.domain.states import base64url
 from local.browser import Page
@@ -126,7 +127,7 @@ def rotate(static_stack: RunningStack, finch: Simulator) -> Iterator[Callable[[s
 
     yield put
     client.put_secret_value(SecretId=arn, SecretString=first)
-    assert eventually(lambda: Visitor().get(Customer(static_stack, finch).link()).status == 303)
+    wait_for(lambda: Visitor().get(Customer(static_stack, finch).link()).status == 303, timeout=45, interval=0.5)
 
 
 def test_10_after_a_rotation_the_key_before_works_and_the_one_before_that_does_not(
@@ -137,21 +138,18 @@ def test_10_after_a_rotation_the_key_before_works_and_the_one_before_that_does_n
     under_first = a_link()
     rotate("row-10-b")
     under_second = a_link()
-    assert eventually(lambda: Visitor().get(under_second).status == 303)
+    wait_for(lambda: Visitor().get(under_second).status == 303, timeout=45, interval=0.5)
     assert Visitor().get(under_first).status in {200, 303}, "the key before"
     rotate("row-10-c")
     under_third = Customer(static_stack, finch).link()
-    assert eventually(lambda: Visitor().get(under_third).status == 303)
-    assert eventually(lambda: Visitor().get(under_first).status == 400), "the key before the one before"
+    wait_for(lambda: Visitor().get(under_third).status == 303, timeout=45, interval=0.5)
+    wait_for(
+        lambda: Visitor().get(under_first).status == 400,
+        timeout=45,
+        interval=0.5,
+        problem="the key before the one before",
+    )
     assert Visitor().get(under_second).status in {200, 303}
-
-
-def eventually(holds: Callable[[], bool], seconds: float = 45.0) -> bool:
-    """Tell whether something comes to hold."""
-    patience = time.monotonic() + seconds
-    while not (held := holds()) and time.monotonic() < patience:
-        time.sleep(0.5)
-    return held
 
 
 def form_of(page: Page) -> dict[str, str]:

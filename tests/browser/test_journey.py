@@ -15,7 +15,7 @@ from local.demo.inbox import Inbox
 from local.engine import RunningStack
 from local.simulator import Simulator
 
-PATIENCE_MS = 45_000
+TIMEOUT_MS = 45_000
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def page(chromium: Browser) -> Iterator[Page]:
     """A browser window of somebody who was never here. The console must not complain (policies, styles)."""
     context = chromium.new_context()
     window = context.new_page()
-    window.set_default_timeout(PATIENCE_MS)
+    window.set_default_timeout(TIMEOUT_MS)
     complaints: list[str] = []
     window.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     yield window
@@ -77,7 +77,7 @@ def test_a_customer_connects_their_payroll(page: Page, northwind: str, tmp_path:
     page.get_by_role("button", name="Connect your payroll").click()
     log_in_at_the_provider(page)
     expect(page.get_by_role("status")).to_have_text("Your payroll is connected.")
-    expect(page.get_by_text("finch/local/connections/")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("finch/local/connections/")).to_be_visible(timeout=TIMEOUT_MS)
     assert page.url == f"{northwind}/"
     cookies = {cookie["name"]: cookie for cookie in page.context.cookies() if cookie["name"].startswith("__Host-fc-")}
     (cookie,) = cookies.values()
@@ -93,7 +93,7 @@ def test_a_person_who_does_not_allow_it_comes_back(page: Page, northwind: str) -
     page.get_by_role("button", name="Connect your payroll").click()
     page.get_by_role("button", name="Don’t allow").click()
     expect(page.get_by_role("status")).to_contain_text("You chose not to connect.")
-    expect(page.get_by_text("Connection Denied")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_text("Connection Denied")).to_be_visible(timeout=TIMEOUT_MS)
     page.get_by_role("button", name="Connect your payroll").click()
     expect(page.get_by_role("button", name="Agree and continue")).to_be_visible()
 

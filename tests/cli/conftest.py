@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import ANY, Stubber
 from moto import mock_aws
 
 from local.engine import LocalStack, RunningStack
@@ -22,6 +23,8 @@ from tests.conftest import deployed
 FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
 
 _METRIC = "_aws.CloudWatchMetrics.0.Metrics.0"
+
+type Answers = Callable[..., Any]
 
 type Dimensions = frozenset[tuple[str, str]]
 """The dimensions of a metric: names and values."""
@@ -107,3 +110,26 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         }
         boto3.client("cloudformation").create_stack(StackName="finch-connect", TemplateBody=json.dumps(template))
         yield
+
+
+@pytest.fixture
+def logs() -> Any:
+    """A client of CloudWatch Logs."""
+    return boto3.client("logs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
+
+
+@pytest.fixture
+def answers(logs: Any) -> Iterator[Answers]:
+    """Let Logs Insights answer one query: first that it is running, then with these rows."""
+    with Stubber(logs) as stubber:
+
+        def answer(
+            *rows: list[dict[str, str]], status: str = "Complete", query: str = "fields @message", polls: int = 3
+        ) -> None:
+            asked = {"logGroupNames": ["group"], "startTime": ANY, "endTime": ANY, "queryString": query}
+            stubber.add_response("start_query", {"queryId": "query"}, asked)
+            for state, found in [("Scheduled", []), ("Running", []), (status, list(rows))][-polls:]:
+                stubber.add_response("get_query_results", {"status": state, "results": found}, {"queryId": "query"})
+
+        yield answer
+        stubber.assert_no_pending_responses()

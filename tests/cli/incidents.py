@@ -6,12 +6,13 @@ import dataclasses
 import json
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jwt
 
+from cli.waiting import wait_for
 from finch_connect.adapters.items import item_of
 from finch_connect.domain.flow import ConnectMode, Flow, Status
 from finch_connect.domain.states import flow_id_of
@@ -21,7 +22,7 @@ from tests.attacks.test_answers import changed
 from tests.canary import CANARIES, CLIENT_SECRET, Visitor
 from tests.conftest import Customer
 
-PATIENCE_SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
 def happen(stack: RunningStack, session_stack: RunningStack, finch: Simulator) -> None:
@@ -61,14 +62,6 @@ def forbidden(stack: RunningStack, role: str, *actions: str) -> Iterator[None]:
         yield
     finally:
         iam.put_role_policy(RoleName=name, PolicyName=policy, PolicyDocument=json.dumps(document))
-
-
-def wait_for(holds: Callable[[], object], what: str) -> None:
-    """Wait until something holds."""
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while not holds():
-        assert time.monotonic() < patience, what
-        time.sleep(0.1)
 
 
 def logged(stack: RunningStack, function: str, text: str) -> bool:
@@ -150,7 +143,11 @@ def _the_bus_is_away(stack: RunningStack, finch: Simulator) -> None:
         late.connect()
         overdue(stack, Status.DENIED, settled_at=int(time.time() * 1000) - 180_000, reason="access_denied")
         stack.invoke("SweeperFunction", {})  # its role may still tell
-        wait_for(lambda: logged(stack, "RelayFunction", "not_published"), "the relay did not say that the bus is away")
+        wait_for(
+            lambda: logged(stack, "RelayFunction", "not_published"),
+            timeout=TIMEOUT_SECONDS,
+            problem="the relay did not say that the bus is away",
+        )
 
 
 def _flows_are_overdue(stack: RunningStack) -> None:
@@ -162,7 +159,11 @@ def _flows_are_overdue(stack: RunningStack) -> None:
     version = stack.client("secretsmanager").create_secret(Name=name, SecretString="{}")["VersionId"]
     overdue(stack, Status.CLAIMED, claimed_at=claimed_at, flow_id=quarantined, state_hash=version)
     stack.invoke("SweeperFunction", {})
-    wait_for(lambda: logged(stack, "RelayFunction", interrupted.flow_id), "an interrupted flow was not told")
+    wait_for(
+        lambda: logged(stack, "RelayFunction", interrupted.flow_id),
+        timeout=TIMEOUT_SECONDS,
+        problem="an interrupted flow was not told",
+    )
 
 
 def _nobody_foresaw_this(stack: RunningStack) -> None:

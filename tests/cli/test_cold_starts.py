@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
-from botocore.stub import ANY, Stubber
 
-from cli.cloudformation import DeployedError
 from cli.cold_starts import FUNCTIONS, QUERY, cold_starts, main, summary
+from tests.cli.conftest import Answers
 from tests.template import load_template
-
-type Answers = Callable[..., Any]
 
 
 def row(began: float, duration: float, used: float = 52e6) -> list[dict[str, str]]:
@@ -25,40 +20,12 @@ def row(began: float, duration: float, used: float = 52e6) -> list[dict[str, str
     ]
 
 
-@pytest.fixture
-def logs() -> Any:
-    """A client of CloudWatch Logs."""
-    return boto3.client("logs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
-
-
-@pytest.fixture
-def answers(logs: Any) -> Iterator[Answers]:
-    """Let Logs Insights answer one query: first that it is running, then with these rows."""
-    with Stubber(logs) as stubber:
-
-        def answer(*rows: list[dict[str, str]], status: str = "Complete") -> None:
-            asked = {"logGroupName": "group", "startTime": ANY, "endTime": ANY, "queryString": QUERY}
-            stubber.add_response("start_query", {"queryId": "query"}, asked)
-            for said, found in (("Scheduled", []), ("Running", []), (status, list(rows))):
-                stubber.add_response("get_query_results", {"status": said, "results": found}, {"queryId": "query"})
-
-        yield answer
-        stubber.assert_no_pending_responses()
-
-
 def test_cold_starts_are_read_once_the_query_is_through(logs: Any, answers: Answers) -> None:
     """Numbers come as texts; what is none is left out."""
-    answers(row(180.5, 20), row(200, 40))
+    answers(row(180.5, 20), row(200, 40), query=QUERY)
     found = cold_starts(logs, "group", 24, sleep=lambda _: None)
     assert found[0] == {"began": 180.5, "@duration": 20.0, "@maxMemoryUsed": 52e6, "@memorySize": 1024e6}
     assert len(found) == 2
-
-
-def test_a_query_that_fails_is_said(logs: Any, answers: Answers) -> None:
-    """Not "no cold start": nobody knows."""
-    answers(status="Failed")
-    with pytest.raises(DeployedError, match="Failed"):
-        cold_starts(logs, "group", 24, sleep=lambda _: None)
 
 
 def test_the_query_reads_inits_and_restores() -> None:

@@ -14,10 +14,11 @@ import pytest
 from moto import mock_aws
 
 from cli.republish import Outbox, main
+from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_of, item_of
 from finch_connect.domain.flow import ConnectMode, Flow, Status, epoch_ms
 from local.engine import RunningStack
-from tests.conftest import Customer, Inbox
+from tests.conftest import TIMEOUT_SECONDS, Customer, Inbox
 from tests.template import make_flow_table
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
@@ -188,10 +189,11 @@ def command(emulated_aws: None, stack: RunningStack) -> Callable[..., int]:
 
 def published_at(customer: Customer) -> int:
     """Wait until the customer's outcome is marked as told; return when it was settled (epoch ms)."""
-    patience = time.monotonic() + 60
-    while (row := customer.row()) is None or row.published_at is None:
-        assert time.monotonic() < patience, row
-        time.sleep(0.1)
+    row = wait_for(
+        lambda: row if (row := customer.row()) and row.published_at else None,
+        timeout=TIMEOUT_SECONDS,
+        problem=lambda: str(customer.row()),
+    )
     assert row.settled_at is not None
     return row.settled_at
 

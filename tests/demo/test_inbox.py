@@ -11,7 +11,7 @@ from botocore.exceptions import EndpointConnectionError
 
 from local.demo.inbox import Inbox
 
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 
 
 class FakeQueue:
@@ -50,7 +50,7 @@ def test_an_event_that_comes_twice_is_heard_once() -> None:
     """The bus delivers at least once; both messages leave the queue."""
     queue = FakeQueue([event("a"), event("a"), event("b")])
     with Inbox(queue, "https://queue") as inbox:
-        assert inbox.wait_for("flow-of-b", PATIENCE_SECONDS) is not None
+        assert inbox.wait_for("flow-of-b", TIMEOUT_SECONDS) is not None
     assert sorted(heard(inbox)) == ["a", "b"]
     assert queue.messages == {}
 
@@ -58,7 +58,7 @@ def test_an_event_that_comes_twice_is_heard_once() -> None:
 def test_the_newest_event_is_the_one_that_happened_last() -> None:
     """The bus keeps no order, so the order of arrival says nothing."""
     with Inbox(FakeQueue([event("second", 2), event("first", 1)]), "https://queue") as inbox:
-        assert inbox.wait_for("flow-of-first", PATIENCE_SECONDS) is not None
+        assert inbox.wait_for("flow-of-first", TIMEOUT_SECONDS) is not None
     assert heard(inbox) == ["second", "first"]
 
 
@@ -67,7 +67,7 @@ def test_a_message_that_is_no_event_stays_and_stops_nothing() -> None:
     strange = ["not json", "[]", '{"detail": "text"}', '{"detail": {"event_id": "x"}}']
     queue = FakeQueue([*strange, event("a")])
     with Inbox(queue, "https://queue") as inbox:
-        assert inbox.wait_for("flow-of-a", PATIENCE_SECONDS) is not None
+        assert inbox.wait_for("flow-of-a", TIMEOUT_SECONDS) is not None
     assert heard(inbox) == ["a"]
     assert list(queue.messages.values()) == strange
 
@@ -75,7 +75,7 @@ def test_a_message_that_is_no_event_stays_and_stops_nothing() -> None:
 def test_a_queue_that_cannot_be_reached_is_asked_again() -> None:
     """For a moment, as every network."""
     with Inbox(FakeQueue([event("a")], failures=1), "https://queue") as inbox:
-        assert inbox.wait_for(None, PATIENCE_SECONDS) is not None
+        assert inbox.wait_for(None, TIMEOUT_SECONDS) is not None
 
 
 def test_waiting_ends_when_nothing_comes() -> None:

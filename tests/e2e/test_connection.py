@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from urllib.parse import parse_qs, urlsplit
 
+from cli.waiting import wait_for
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.canary import Visitor
-from tests.conftest import CLIENT_ID, PATIENCE_SECONDS, Customer, Inbox, secret_content, secret_versions
+from tests.conftest import CLIENT_ID, TIMEOUT_SECONDS, Customer, Inbox, secret_content, secret_versions
 
 
 def test_a_connection_is_made_and_told(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
@@ -34,10 +34,7 @@ def test_the_row_is_marked_when_its_event_is_out(customer: Customer, inbox: Inbo
     """Then nothing remains to be done, and the sweeper has no business with it."""
     customer.connect()
     inbox.wait_for(customer)
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while (row := customer.row()) is None or row.published_at is None:
-        assert time.monotonic() < patience
-        time.sleep(0.1)
+    row = wait_for(lambda: row if (row := customer.row()) and row.published_at else None, timeout=TIMEOUT_SECONDS)
     assert row.due_at is None
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import requests
 
+from cli.waiting import wait_for
 from local.settings import tool_environment
 from tests.template import ROOT
 
@@ -20,7 +20,7 @@ with emulator(auth=False) as url:
     print(url, flush=True)
     time.sleep(600)
 """
-_PATIENCE_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 def _answers(url: str) -> bool:
@@ -30,13 +30,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _gone_within_patience(url: str, scratch: Path) -> bool:
-    patience = time.monotonic() + _PATIENCE_SECONDS
-    while time.monotonic() < patience:
-        if not _answers(url) and not any(scratch.iterdir()):
-            return True
-        time.sleep(0.1)
-    return False
+def _wait_until_gone(url: str, scratch: Path) -> None:
+    wait_for(lambda: not _answers(url) and not any(scratch.iterdir()), timeout=_TIMEOUT_SECONDS)
 
 
 def test_an_emulator_does_not_outlive_a_parent_that_was_killed_hard(tmp_path: Path) -> None:
@@ -53,4 +48,4 @@ def test_an_emulator_does_not_outlive_a_parent_that_was_killed_hard(tmp_path: Pa
             assert any(tmp_path.iterdir())
         finally:
             parent.send_signal(signal.SIGKILL)
-    assert _gone_within_patience(url, tmp_path)
+    _wait_until_gone(url, tmp_path)

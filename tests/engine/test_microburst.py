@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cli.waiting import wait_for
 from local.engine.emulator import REGION, emulator
 from local.engine.microburst import AwsFault, Kind, Microburst, microburst
 
@@ -65,10 +65,7 @@ def test_a_slow_call_happens_after_its_caller_gave_up(proxy: Microburst, paramet
     """Slow is not gone."""
     with proxy.breaking(AwsFault(Kind.SLOW, "ssm", "PutParameter", seconds=1)), pytest.raises(BotoCoreError):
         parameters.put_parameter(Name="/slow", Value="1", Type="String")
-    patience = time.monotonic() + 10
-    while not parameters.get_parameters(Names=["/slow"])["Parameters"]:
-        assert time.monotonic() < patience
-        time.sleep(0.1)
+    wait_for(lambda: parameters.get_parameters(Names=["/slow"])["Parameters"], timeout=10)
 
 
 def test_only_the_calls_that_match_are_broken(proxy: Microburst, parameters: Any) -> None:

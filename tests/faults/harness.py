@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from cli.waiting import wait_for
 from finch_connect.domain.flow import Flow
 from local.browser import Browser, Page
 from local.engine import RunningStack
@@ -29,8 +30,7 @@ CALL_TIMEOUT_SECONDS = 1.5
 LATEST_ANSWER_SECONDS = 22.0
 """A person has an answer by then: well past the budget (a busy machine), well before SLOW_SECONDS."""
 SLOW_SECONDS = 45.0
-PATIENCE_SECONDS = 90.0
-_A_MOMENT = 0.1
+TIMEOUT_SECONDS = 90.0
 _RELAY_SECONDS = 3.0
 _LONG_AGO = {"N": "1000"}
 _IN_A_WORD = {"Connection Established": "connected", "Connection Reauthorized": "connected"}
@@ -222,12 +222,17 @@ class Person(Customer):
     def comes_to_rest(self) -> None:
         """Let time pass until nothing remains to be done; what the relay does, it does first."""
         relay = time.monotonic() + (_RELAY_SECONDS if self.harness.streaming else 0)
-        patience = relay + PATIENCE_SECONDS
-        while not self.is_at_rest():
-            assert time.monotonic() < patience, f"something is left to be done: {self.known_row()}"
+
+        def is_at_rest() -> bool:
+            if self.is_at_rest():
+                return True
             if time.monotonic() > relay or self.known_row().settled_at is None or self.known_row().status == "unstored":
-                self.time_passes()  # before there is an outcome the relay has nothing to tell
-            time.sleep(_A_MOMENT)
+                self.time_passes()  # before there is an outcome the relay has nothing to publish
+            return False
+
+        wait_for(
+            is_at_rest, timeout=TIMEOUT_SECONDS, problem=lambda: f"something is left to be done: {self.known_row()}"
+        )
         assert self.waiting() == [], "no token waits any more"
 
     def is_at_rest(self) -> bool:
@@ -288,10 +293,5 @@ def _hidden(page: Page, name: str) -> str:
     return page.text.partition(f'name="{name}" value="')[2].partition('"')[0]
 
 
-def until[T](holds: Callable[[], T]) -> T:
-    """Wait until something holds, and return it."""
-    patience = time.monotonic() + PATIENCE_SECONDS
-    while not (held := holds()):
-        assert time.monotonic() < patience, "it did not come to hold"
-        time.sleep(_A_MOMENT)
-    return held
+until = partial(wait_for, timeout=TIMEOUT_SECONDS)
+"""Waits until something holds, and returns it."""
