@@ -1,9 +1,7 @@
-"""What the team's backend does: signs links, and verifies receipts. docs/links.md says what each claim means."""
+"""What the team's backend does: it signs links and verifies receipts. docs/links.md explains each claim."""
 
 from __future__ import annotations
 
-import json
-import re
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -11,22 +9,33 @@ from typing import Any
 
 import jwt
 
-METADATA_MAX_BYTES = 2048
-_LONGEST = 255
-_PATTERNS = {
-    "payroll_provider": (r"[A-Za-z0-9_-]{1,64}", "is Finch's id of a provider, such as gusto"),
-    "connection_id": (r"[A-Za-z0-9-]{1,64}", "is Finch's id of a connection"),
-    "customer_email": (r"[^@\s]{1,64}@[^@\s]{1,190}", "is an address such as ada@acme.example"),
-    "return_url": (
-        r"(https://|http://(localhost|127\.0\.0\.1)[:/?])\S{1,1000}",
-        "begins with https:// (or http://localhost)",
-    ),
+from finch_connect.domain.errors import LinkRefusedError
+from finch_connect.domain.link_claims import CLOCK_SKEW_SECONDS, METADATA_MAX_BYTES, LinkRules, link_request
+from finch_connect.flow.links import LINK_AUDIENCE, RECEIPT_AUDIENCE, RECEIPT_TYPE
+
+_TEXT = "must have 1 to 255 printable characters"
+_RULES = {
+    "sub": f"the customer's id {_TEXT}",
+    "jti": f"link_id {_TEXT}",
+    "exp": "lifetime_seconds must be more than 0",
+    "customer_name": f"customer_name {_TEXT}",
+    "nonce": f"nonce {_TEXT}",
+    "return_url": "return_url must be a plain URL that begins with https:// (or http://localhost)",
+    "products": "products must be a list that names each product once",
+    "category": "category must be hris or ats",
+    "sandbox": "sandbox must be one of true, false, finch, provider",
+    "manual": "manual must be true or false",
+    "confirm": "confirm must be true or false",
+    "payroll_provider": "payroll_provider must be Finch's id of a provider, such as gusto",
+    "connection_id": "connection_id must be Finch's id of a connection",
+    "customer_email": "customer_email must be an address such as ada@acme.example",
+    "metadata": f"metadata must be an object of at most {METADATA_MAX_BYTES} bytes of JSON",
 }
-_SANDBOX = ("true", "false", "finch", "provider")
+"""Each claim's rule in words. The rules themselves are in `link_claims`."""
 
 
 class ReceiptError(Exception):
-    """A receipt that must not be believed; the text says why."""
+    """The receipt must not be trusted. The text says why."""
 
 
 def sign_link(
@@ -51,19 +60,22 @@ def sign_link(
     link_id: str | None = None,
     now: int | None = None,
 ) -> str:
-    """Return a signed link. docs/links.md says what each claim means; None leaves it out.
+    """Return a signed link. docs/links.md explains each claim; None leaves it out.
 
-    `link_id` is the claim `jti` (None: a new one); `now` is epoch seconds. Raises ValueError for what the stack would
-    refuse in any configuration: the team's developer should see it, not the customer.
+    `link_id` is the claim `jti` (None: a new one). `now` is epoch seconds. Raises ValueError for a claim that every
+    stack would refuse, because the team's developer should see that and not the customer.
     """
     if not kid or not key:
         raise ValueError("a link is signed with a kid and a key")
-    if lifetime_seconds <= 0:
-        raise ValueError("a link lives for more than no time")
-    _check_text("the customer's id", customer_id)
-    optional: dict[str, object] = {
+    issued = int(time.time()) if now is None else now
+    claims: dict[str, object] = {
+        "aud": LINK_AUDIENCE,
+        "sub": customer_id,
+        "jti": str(uuid.uuid4()) if link_id is None else link_id,
+        "iat": issued,
+        "exp": issued + lifetime_seconds,
         "return_url": return_url,
-        "products": None if products is None else _products(products),
+        "products": products if products is None or isinstance(products, str) else list(products),
         "customer_name": customer_name,
         "customer_email": customer_email,
         "nonce": nonce,
@@ -75,53 +87,26 @@ def sign_link(
         "category": category,
         "connection_id": connection_id,
     }
-    claims = {name: claim for name, claim in optional.items() if claim is not None}
-    _check(claims)
-    issued = int(time.time()) if now is None else now
-    content = {
-        "aud": "finch-connect",
-        "sub": customer_id,
-        "jti": str(uuid.uuid4()) if link_id is None else _check_text("link_id", link_id),
-        "iat": issued,
-        "exp": issued + lifetime_seconds,
-        **claims,
-    }
-    return f"{connect_url}?link={jwt.encode(content, key, algorithm='HS256', headers={'kid': kid})}"
-
-
-def _check(claims: Mapping[str, object]) -> None:
-    for name in ("customer_name", "nonce"):
-        if name in claims:
-            _check_text(name, claims[name])
-    for name, (pattern, rule) in _PATTERNS.items():
-        if name in claims and not re.fullmatch(pattern, str(claims[name])):
-            raise ValueError(f"{name} {rule}")
-    if claims.get("category", "hris") not in {"hris", "ats"}:
-        raise ValueError("category is hris or ats")
-    if str(claims.get("sandbox", "true")).lower() not in _SANDBOX:
-        raise ValueError(f"sandbox is one of {', '.join(_SANDBOX)}")
-    if len(json.dumps(claims.get("metadata", {})).encode()) > METADATA_MAX_BYTES:
-        raise ValueError(f"metadata is at most {METADATA_MAX_BYTES} bytes of JSON")
-
-
-def _check_text(what: str, text: object) -> str:
-    if not isinstance(text, str) or not 0 < len(text) <= _LONGEST or not text.isprintable():
-        raise ValueError(f"{what} has 1 to {_LONGEST} printable characters")
-    return text
-
-
-def _products(products: Sequence[str]) -> list[str]:
-    if isinstance(products, str) or not products or len(set(products)) != len(products):
-        raise ValueError("products is a list that names each product once")
-    return list(products)
+    rules = LinkRules(
+        max_lifetime=lifetime_seconds,
+        allowed_products=tuple(products or ()),
+        allowed_return_urls=(return_url or "",),
+        customer_name_required=False,
+    )
+    try:
+        link_request(claims, rules)
+    except LinkRefusedError as error:
+        raise ValueError(_RULES[str(error.fields["link_claim"])]) from None
+    present = {name: claim for name, claim in claims.items() if claim is not None}
+    return f"{connect_url}?link={jwt.encode(present, key, algorithm='HS256', headers={'kid': kid})}"
 
 
 def verify_receipt(
     receipt: str, *, key: str, issuer: str, customer_id: str, nonce: str | None = None
 ) -> Mapping[str, Any]:
-    """Return a receipt's claims if it is one, is of this stack and fresh, and is about the customer who is logged in.
+    """Return the claims of a receipt that this stack signed, that is fresh, and that is about the logged-in customer.
 
-    Raises ReceiptError, whose text ends a sentence that begins with "it is": a person may read it.
+    Raises ReceiptError. Its text completes a sentence that begins with "it is", so a person may read it.
     """
     try:
         header = jwt.get_unverified_header(receipt)
@@ -129,17 +114,17 @@ def verify_receipt(
             receipt,
             key,
             algorithms=["HS256"],
-            audience="finch-receipt",
+            audience=RECEIPT_AUDIENCE,
             issuer=issuer,
-            leeway=60,
+            leeway=CLOCK_SKEW_SECONDS,
             options={"require": ["aud", "iss", "sub", "exp", "iat", "jti"]},
         )
     except jwt.ExpiredSignatureError:
         raise ReceiptError("too old") from None
     except jwt.InvalidTokenError:
-        # Without the cause: its text may quote what was sent, and this one is shown.
+        # Without the cause, whose text may quote what was sent: this text is shown.
         raise ReceiptError("not a receipt of this stack") from None
-    if header.get("typ") != "finch-receipt+jwt":
+    if header.get("typ") != RECEIPT_TYPE:
         raise ReceiptError("not a receipt")
     if claims["sub"] != customer_id:
         raise ReceiptError("about another customer")

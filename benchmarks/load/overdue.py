@@ -151,7 +151,9 @@ def _write(harness: Harness, flows: Sequence[Flow]) -> None:
 def _let_wait(harness: Harness, flow: Flow) -> None:
     """Put the token where the callback puts it when the vault is away."""
     token = Secret(f"token-of-{flow.flow_id}")
-    grant = Grant(access_token=token, request_id=None, connection_id=flow.connection_id, provider_id=flow.provider_id)
+    grant = Grant(
+        access_token=token, finch_request_id=None, connection_id=flow.connection_id, provider_id=flow.provider_id
+    )
     harness.stack.client("ssm").put_parameter(
         Name=f"/finch/{LOCAL_STAGE}/unstored/{flow.attempt}", Value=document(flow, grant).reveal(), Type="SecureString"
     )

@@ -1,10 +1,10 @@
-"""GET and POST /connect: from a signed link to Finch, with a one-time state in the table and its cookie here."""
+"""GET and POST /connect: from a signed link to Finch, with a one-time state in the table and its cookie in the browser."""
 
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
 from finch_connect.domain.errors import LinkRefusedError
 from finch_connect.domain.link_claims import LinkRequest
-from finch_connect.domain.states import cookie_name, flow_id_of, form_cookie_name
+from finch_connect.domain.states import cookie_name, form_cookie_name
 from finch_connect.flow import links
 from finch_connect.flow.start import (
     Browser,
@@ -18,7 +18,7 @@ from finch_connect.flow.start import (
 from finch_connect.observability import count, logger
 from finch_connect.web import apigateway, pages
 from finch_connect.web.apigateway import Cookie, Request, Response
-from finch_connect.web.endpoint import count_for_a_person, endpoint
+from finch_connect.web.endpoint import count_operator_errors, endpoint
 
 FORM_COOKIE_SECONDS = 3600
 
@@ -29,7 +29,7 @@ coldstart.ready()
 
 @endpoint(CONFIG, PORTS.deadline, refused=LinkRefusedError)
 def handler(request: Request) -> Response:
-    """Answer the link: 303 to Finch, the confirm page, or a page that says where the flow stands."""
+    """Answer the link with a 303 to Finch, the confirm page, or a page with the flow's status."""
     if request.method == "GET" and apigateway.is_elsewhere(request, CONFIG):
         return pages.redirect(apigateway.moved(request, CONFIG))
     if request.method == "POST" and request.is_cross_site_post:
@@ -39,8 +39,7 @@ def handler(request: Request) -> Response:
         link = links.open_link(request.query, PORTS.keys.current(), CONFIG, PORTS.clock())
     wanted = links.verify_link(link, PORTS.keys, CONFIG, PORTS.clock())
     redirect_uri = f"{apigateway.base_url(request, CONFIG)}/callback"
-    answer = start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG)
-    match answer:
+    match start(wanted, _browser(request, wanted), redirect_uri, PORTS, CONFIG):
         case Redirect(location, flow_id, cookie, max_age):
             logger.info("started", flow_id=flow_id)
             count("Started")
@@ -48,7 +47,7 @@ def handler(request: Request) -> Response:
         case SessionUnavailable(error, flow_id, cookie, max_age):
             logger.warning("session_unavailable", extra={"flow_id": flow_id, "reason": error.reason, **error.fields})
             count("SessionUnavailable", reason=error.reason)
-            count_for_a_person(error)
+            count_operator_errors(error)
             page = pages.problem(error, as_json=request.wants_json)
             return page.with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case Confirm(_, flow_id, form_cookie, form_nonce):
@@ -61,10 +60,9 @@ def handler(request: Request) -> Response:
 
 
 def _browser(request: Request, wanted: LinkRequest) -> Browser:
-    flow_id = flow_id_of(wanted.customer_id, wanted.link_id)
     return Browser(
-        cookie=readable_cookie(request.cookies.get(cookie_name(flow_id))),
-        form_cookie=readable_cookie(request.cookies.get(form_cookie_name(flow_id))),
+        cookie=readable_cookie(request.cookies.get(cookie_name(wanted.flow_id))),
+        form_cookie=readable_cookie(request.cookies.get(form_cookie_name(wanted.flow_id))),
         form_nonce=readable_cookie(request.form.get("form_nonce")),
         confirmed=request.method == "POST",
     )

@@ -20,8 +20,8 @@ def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
     PORTS.deadline.begin(seconds_of(context))
     done = sweep(PORTS, CONFIG)
     counts = {
-        "abandoned": done.number(Status.ABANDONED),
-        "orphaned": done.number(Status.ORPHANED),
+        "abandoned": done.count_of(Status.ABANDONED),
+        "orphaned": done.count_of(Status.ORPHANED),
         "stored": done.stored,
         "recovered": done.recovered,
         "published": done.published,

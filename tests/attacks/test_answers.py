@@ -9,7 +9,11 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import pytest
 
-from cli.quarantine import Quarantine, UndecidedError
+from cli.quarantine import quarantine_ports
+from finch_connect.domain.errors import DecisionRefusedError
+from finch_connect.domain.names import Names
+from finch_connect.flow.ports import QuarantinePorts
+from finch_connect.flow.quarantine import discard, quarantined, release
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.attacks.conftest import Untouched, headers_of, nothing_happens, refused
@@ -35,10 +39,15 @@ def test_17_a_callback_without_code_and_error_fails_the_flow_and_the_link_starts
     assert customer.connect()["status"] == "connected"
 
 
-def quarantine_of(stack: RunningStack) -> Quarantine:
+def names_of(stack: RunningStack) -> Names:
+    """Return the names of the stack's secrets."""
+    return Names("session" if "finch-connect-session" in stack.outputs["BusName"] else "local")
+
+
+def quarantine_of(stack: RunningStack) -> QuarantinePorts:
     """Return the operator's tool, on the deployed stack."""
-    stage = "session" if "finch-connect-session" in stack.outputs["BusName"] else "local"
-    return Quarantine(stack.client("dynamodb"), stack.client("secretsmanager"), stack.outputs["TableName"], stage)
+    clients = stack.client("dynamodb"), stack.client("secretsmanager")
+    return quarantine_ports(*clients, stack.outputs["TableName"], names_of(stack), None)
 
 
 @pytest.fixture
@@ -88,17 +97,17 @@ def test_18_an_operator_discards_what_was_injected(
     """The token is gone, the victim's is not, and the attacker's link starts anew."""
     victim, attacker, secret_arn = injected
     inbox.wait_for(attacker)
-    quarantine = quarantine_of(victim.stack)
-    assert [flow.flow_id for flow in quarantine.waiting() if flow.flow_id == attacker.flow_id]
-    quarantine.discard(attacker.flow_id)
+    ports, names = quarantine_of(victim.stack), names_of(victim.stack)
+    assert [flow.flow_id for flow in quarantined(ports) if flow.flow_id == attacker.flow_id]
+    discard(attacker.flow_id, ports)
     failed = inbox.wait_for(attacker, 2)[-1]
     assert (failed["detail-type"], failed["detail"]["reason"]) == ("Connection Failed", "discarded")
     assert "secret_arn" not in failed["detail"]
-    assert attacker.flow_id not in {flow.flow_id for flow in quarantine.waiting()}
+    assert attacker.flow_id not in {flow.flow_id for flow in quarantined(ports)}
     assert secret_versions(victim.stack, secret_arn) == 1
     assert finch.calls_to("/disconnect") == []
-    with pytest.raises(UndecidedError, match="nothing of it waits"):
-        quarantine.release(attacker.flow_id)
+    with pytest.raises(DecisionRefusedError, match="not_quarantined"):
+        release(attacker.flow_id, ports, names)
 
 
 def test_18_an_operator_releases_an_accountants_second_customer(
@@ -107,17 +116,17 @@ def test_18_an_operator_releases_an_accountants_second_customer(
     """It was no attack: one person with two customers. Only by naming who loses the connection."""
     victim, attacker, secret_arn = injected
     inbox.wait_for(attacker)
-    quarantine = quarantine_of(victim.stack)
-    with pytest.raises(UndecidedError, match=f"belongs to {victim.customer_id}"):
-        quarantine.release(attacker.flow_id)
+    ports, names = quarantine_of(victim.stack), names_of(victim.stack)
+    with pytest.raises(DecisionRefusedError, match="owner_mismatch"):
+        release(attacker.flow_id, ports, names)
     assert attacker.status() == "quarantined"
     assert secret_versions(victim.stack, secret_arn) == 1
-    quarantine.release(attacker.flow_id, transfer_from=victim.customer_id)
+    release(attacker.flow_id, ports, names, transfer_from=victim.customer_id)
     event = inbox.wait_for(attacker, 2)[-1]
     assert event["detail-type"] == "Connection Established"
     assert event["detail"]["secret_arn"] == secret_arn
     assert secret_content(victim.stack, secret_arn)["customer_id"] == attacker.customer_id
-    assert attacker.flow_id not in {flow.flow_id for flow in quarantine.waiting()}
+    assert attacker.flow_id not in {flow.flow_id for flow in quarantined(ports)}
 
 
 def test_19_a_code_under_a_second_flow_fails_and_the_first_connection_is_untouched(

@@ -1,9 +1,10 @@
-"""`make quarantine`: what an operator reads and decides, over an account in memory; row 18 has it on the real stack."""
+"""`make quarantine`: what an operator reads and decides, on an AWS account in memory. Row 18 tests the real stack."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -12,13 +13,13 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from cli.quarantine import main
+from cli.quarantine import REFUSALS, main
 from finch_connect.adapters.items import item_of
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.domain.connection import Connection
 from finch_connect.domain.flow import ConnectMode, Flow, Status
 from finch_connect.flow import token_storage
-from tests.template import make_flow_table
+from tests.template import ROOT, make_flow_table
 from tests.unit.conftest import GRANT
 
 FLOW = Flow(
@@ -47,12 +48,12 @@ class Account:
     def table(self) -> DynamoFlowTable:
         return DynamoFlowTable(self.dynamodb, "flows")
 
-    def names(self) -> set[str]:
+    def secret_names(self) -> set[str]:
         """Return the names of the secrets that are not deleted."""
         return {one["Name"] for one in self.secrets.list_secrets()["SecretList"]}
 
     def quarantine(self, **grant: Any) -> None:
-        """Put one token into quarantine, told to the bus, as the callback and the relay do."""
+        """Put one token into quarantine, published, as the callback and the relay do."""
         given = dataclasses.replace(GRANT, **grant)
         settled = FLOW.settled(
             Status.QUARANTINED, at=datetime.now(UTC), reason="owner_mismatch", connection_id=given.connection_id
@@ -62,8 +63,8 @@ class Account:
             Name=f"finch/dev/quarantine/{FLOW.flow_id}", SecretString=token_storage.document(FLOW, given).reveal()
         )
 
-    def own(self, customer_id: str, claimed_at: int = FLOW.claimed_at or 0) -> None:
-        """Let a customer own the connection already."""
+    def set_owner(self, customer_id: str, claimed_at: int = FLOW.claimed_at or 0) -> None:
+        """Make a customer the connection's owner, with a stored token."""
         known, claim = GRANT.connection_id or "", claimed_at - 1
         self.table.acquire_lease(Connection(known, customer_id, "A" * 22, claim, "v" * 64, "n", "gusto", ()), now=claim)
         self.table.end_lease(known, flow_id="A" * 22, claimed_at=claim, stored=True)
@@ -71,7 +72,7 @@ class Account:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """A deployed stack as far as the tool asks."""
+    """As much of a deployed stack as the tool uses."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -94,10 +95,10 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         yield made
 
 
-def test_what_waits_is_listed_with_what_a_person_needs(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    """Flow, customer, connection, reason; and no token."""
+def test_the_list_has_what_a_person_needs_to_decide(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """Flow, customer, connection and reason, but no token."""
     assert main([]) == 0
-    assert "Nothing is in quarantine" in capsys.readouterr().out
+    assert "Nothing is in quarantine." in capsys.readouterr().out
     account.quarantine()
     assert main([]) == 0
     line = capsys.readouterr().out
@@ -105,78 +106,82 @@ def test_what_waits_is_listed_with_what_a_person_needs(account: Account, capsys:
     assert "token-1" not in line
 
 
-def test_a_release_makes_it_the_customers_connection_and_is_told(
+def test_a_release_moves_the_token_and_leaves_the_row_to_be_published(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The token moves; the row is connected, due to be told, and keeps nothing of its time in quarantine."""
+    """The token has its connection's name, and the row is due and keeps nothing of its time in quarantine."""
     account.quarantine()
     assert main(["--release", FLOW.flow_id]) == 0
     assert "globex owns" in capsys.readouterr().out
-    assert account.names() == {f"finch/dev/connections/{GRANT.connection_id}"}
+    assert account.secret_names() == {f"finch/dev/connections/{GRANT.connection_id}"}
     row = account.table.get(FLOW.flow_id)
     assert row is not None
     assert (row.status, row.reason, row.published_at) == (Status.CONNECTED, None, None)
     item = account.dynamodb.get_item(TableName="flows", Key={"id": {"S": f"flow#{FLOW.flow_id}"}})["Item"]
     assert item["due"] == {"S": "flow"}
-    assert main(["--release", FLOW.flow_id]) == 0, "again is the same"
+    assert main(["--release", FLOW.flow_id]) == 0, "a repetition succeeds"
 
 
-def test_a_connection_of_another_customer_needs_to_be_named(
+def test_a_refused_release_names_the_owner_and_the_argument_that_helps(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing is taken from a customer by a slip."""
-    account.own("acme")
+    """The advice works: the command with the argument that the message names succeeds."""
+    account.set_owner("acme")
     account.quarantine()
-    assert main(["--release", FLOW.flow_id]) == 1
-    assert "belongs to acme" in capsys.readouterr().err
-    assert main(["--release", FLOW.flow_id, "--transfer-from", "umbrella"]) == 1
-    assert "does not belong to umbrella" in capsys.readouterr().err
-    assert account.names() == {f"finch/dev/quarantine/{FLOW.flow_id}"}
+    for wrong in ([], ["--transfer-from", "umbrella"]):
+        assert main(["--release", FLOW.flow_id, *wrong]) == 1
+        assert "belongs to acme. If it belongs to globex from now on, add TRANSFER_FROM=acme" in capsys.readouterr().err
+    assert account.secret_names() == {f"finch/dev/quarantine/{FLOW.flow_id}"}
     assert main(["--release", FLOW.flow_id, "--transfer-from", "acme"]) == 0
 
 
-def test_a_newer_token_of_the_same_customer_is_not_replaced(
-    account: Account, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """They signed in again meanwhile."""
-    account.own("globex", claimed_at=(FLOW.claimed_at or 0) + 10)
+def test_a_release_over_a_newer_token_advises_to_discard(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """The customer has signed in again since."""
+    account.set_owner("globex", claimed_at=(FLOW.claimed_at or 0) + 10)
     account.quarantine()
     assert main(["--release", FLOW.flow_id]) == 1
-    assert "a newer token is in the vault" in capsys.readouterr().err
+    assert "a newer token is in the vault. Please discard" in capsys.readouterr().err
 
 
-def test_a_token_without_a_connection_can_only_be_discarded(
+def test_a_release_without_a_connection_advises_to_discard(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Finch named none."""
+    """Finch named no connection."""
     account.quarantine(connection_id=None)
     assert main(["--release", FLOW.flow_id]) == 1
-    assert "nothing to release" in capsys.readouterr().err
+    assert "can only be discarded" in capsys.readouterr().err
 
 
-def test_a_discard_gives_the_token_up_and_can_be_undone(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    """The flow has failed, so the link starts anew; the secret can be restored."""
+def test_a_discarded_token_can_be_restored(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """The command prints the secret's name and for how long, and the flow has failed."""
     account.quarantine()
     assert main(["--discard", FLOW.flow_id]) == 0
-    assert "starts anew" in capsys.readouterr().out
+    assert f"for 7 days: finch/dev/quarantine/{FLOW.flow_id}" in capsys.readouterr().out
     row = account.table.get(FLOW.flow_id)
     assert row is not None
     assert (row.status, row.reason, row.secret_arn) == (Status.FAILED, "discarded", None)
-    assert account.names() == set()
+    assert account.secret_names() == set()
     account.secrets.restore_secret(SecretId=f"finch/dev/quarantine/{FLOW.flow_id}")
-    assert main(["--discard", FLOW.flow_id]) == 0, "again is the same"
+    assert main(["--discard", FLOW.flow_id]) == 0, "a repetition succeeds"
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
-        (["--release", "nobody"], "There is no flow nobody"),
+        (["--release", "nobody"], "There is no flow nobody. `make quarantine` lists"),
         (["--stack", "nowhere"], "There is no stack nowhere"),
     ],
 )
-def test_what_cannot_be_is_said(
-    account: Account, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+def test_an_error_is_one_sentence(
+    account: Account, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """One line, without a traceback."""
+    """On standard error, without a traceback."""
     assert main(arguments) == 1
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
+
+
+def test_every_refusal_has_a_sentence() -> None:
+    """Each reason in the source of the decisions is explained, and no explanation is left over."""
+    source = (ROOT / "layers/finch_connect/finch_connect/flow/quarantine.py").read_text()
+    raised = re.findall(r'DecisionRefusedError\("(\w+)"(?: if newer else "(\w+)")?', source)
+    assert {reason for pair in raised for reason in pair if reason} == set(REFUSALS)

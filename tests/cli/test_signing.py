@@ -43,12 +43,12 @@ def test_a_link_that_no_stack_would_take_is_not_signed(customer: str) -> None:
 @pytest.mark.parametrize(
     ("claims", "says"),
     [
-        ({"lifetime_seconds": 0}, "more than no time"),
+        ({"lifetime_seconds": 0}, "must be more than 0"),
         ({"kid": ""}, "a kid and a key"),
         ({"key": ""}, "a kid and a key"),
-        ({"link_id": ""}, "link_id has 1 to 255"),
-        ({"nonce": "x" * 256}, "nonce has 1 to 255"),
-        ({"customer_name": "a\tb"}, "customer_name has 1 to 255"),
+        ({"link_id": ""}, "link_id must have 1 to 255"),
+        ({"nonce": "x" * 256}, "nonce must have 1 to 255"),
+        ({"customer_name": "a\tb"}, "customer_name must have 1 to 255"),
         ({"return_url": "http://app.example.com/hr"}, "begins with https://"),
         ({"return_url": "http://localhost.example.com/hr"}, "begins with https://"),
         ({"products": []}, "names each product once"),

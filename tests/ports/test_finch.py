@@ -79,7 +79,7 @@ def test_a_code_becomes_a_grant(exchange: Callable[..., Exchange], simulator: Si
     assert isinstance(grant, Grant)
     assert simulator.store.connection_of(grant.access_token.reveal()) is not None
     assert (grant.provider_id, grant.client_type, grant.products) == ("gusto", "sandbox", ("company", "directory"))
-    assert grant.request_id == simulator.calls_to("/auth/token")[0].request_id
+    assert grant.finch_request_id == simulator.calls_to("/auth/token")[0].request_id
 
 
 def test_a_code_is_good_once(api: FinchApi, simulator: Simulator) -> None:
@@ -106,7 +106,7 @@ def test_what_is_wrong_is_declined(exchange: Callable[..., Exchange], facts: dic
     answer = exchange(**facts)
     assert isinstance(answer, Declined)
     assert answer.reason == reason
-    assert answer.request_id
+    assert answer.finch_request_id
 
 
 @pytest.mark.parametrize(

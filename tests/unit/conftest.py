@@ -15,7 +15,7 @@ from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import flow_id_of, state_of
 from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome, callback
 from finch_connect.flow.outbox import publish
-from finch_connect.flow.ports import CallbackPorts, ConnectPorts, RelayPorts, SweeperPorts
+from finch_connect.flow.ports import CallbackPorts, ConnectPorts, QuarantinePorts, RelayPorts, SweeperPorts
 from finch_connect.flow.start import Browser, Redirect, StartAnswer, start
 from tests import fakes
 
@@ -45,7 +45,7 @@ SWEEP_SECONDS = 200.0
 REDIRECT_URI = "https://connect.team.example.com/callback"
 GRANT = Grant(
     access_token=Secret("token-1"),
-    request_id="request-1",
+    finch_request_id="request-1",
     connection_id="3f0c9f3e-0000-4000-8000-000000000001",
     provider_id="gusto",
     client_type="sandbox",
@@ -71,6 +71,10 @@ class World:
     bus: fakes.FakeBus = field(default_factory=fakes.FakeBus)
     dead_letters: fakes.FakeDeadLetters = field(default_factory=fakes.FakeDeadLetters)
     deadline: fakes.FakeDeadline = field(default_factory=fakes.FakeDeadline)
+
+    def __post_init__(self) -> None:
+        self.quarantine = fakes.FakeQuarantine(self.vault, self.config.names)
+        self.owners = fakes.FakeOwners(self.table)
 
     def request(self, customer: str = "acme", link: str = "link-1", **claims: object) -> LinkRequest:
         """Return what a link that lives ten minutes asks for."""
@@ -176,6 +180,17 @@ class World:
             clock=self.clock,
             submit=fakes.submit,
             deadline=fakes.FakeDeadline(SWEEP_SECONDS),
+        )
+
+    @property
+    def quarantine_ports(self) -> QuarantinePorts:
+        return QuarantinePorts(
+            flows=self.table,
+            connections=self.table,
+            owners=self.owners,
+            vault=self.vault,
+            quarantine=self.quarantine,
+            clock=self.clock,
         )
 
 

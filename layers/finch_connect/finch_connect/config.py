@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from finch_connect.domain.errors import ConfigurationError
 from finch_connect.domain.flow import ConnectMode
 from finch_connect.domain.link_claims import LinkRules
+from finch_connect.domain.names import Names
 
 OPEN_LINK_STAGES = frozenset({"local", "dev"})
 
@@ -60,14 +61,9 @@ class Config:
         )
 
     @property
-    def secrets_prefix(self) -> str:
-        """Return `finch/<stage>`, under which every secret of this stack lives."""
-        return f"finch/{self.stage}"
-
-    @property
-    def fallback_prefix(self) -> str:
-        """Return the path of the parameters that hold a token while the vault is away."""
-        return f"/finch/{self.stage}/unstored"
+    def names(self) -> Names:
+        """Return the names of this stack's secrets and parameters."""
+        return Names(self.stage)
 
 
 def from_environment() -> Config:

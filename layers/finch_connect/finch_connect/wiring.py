@@ -113,7 +113,7 @@ def _finch(config: Config) -> FinchApi:
 
 
 def _fallback(client: Callable[[str], Any], config: Config) -> ParameterFallback:
-    return ParameterFallback(lambda: client("ssm"), config.fallback_prefix, config.kms_key_id)
+    return ParameterFallback(lambda: client("ssm"), config.names.fallback_prefix, config.kms_key_id)
 
 
 def _link_keys(client: Any, config: Config) -> SecretsManagerLinkKeys:

@@ -192,8 +192,8 @@ MUTATIONS = [
     Mutation(
         "an error wins over a code",
         _FLOW + "callback.py",
-        "    if request.error is not None or request.code is None:",
-        "    if request.code is None:",
+        "    if request.error is not None:",
+        "    if request.error is not None and request.code is None:",
         (21,),
     ),
     Mutation(

@@ -20,7 +20,7 @@ SECRET_NAME = f"finch/dev/connections/{CONNECTION}"
 def swept(world: World) -> dict[str, object]:
     """Sweep once; return what was done, without what was not."""
     done = sweep(world.sweeper_ports, world.config)
-    counts = {status.value: done.number(status) for status in Status}
+    counts = {status.value: done.count_of(status) for status in Status}
     facts = {"stored": done.stored, "recovered": done.recovered, "published": done.published, "stuck": done.stuck}
     return {name: number for name, number in {**counts, **facts}.items() if number}
 
@@ -295,7 +295,7 @@ def test_a_mistake_of_ours_is_handed_on_and_holds_up_nobody(world: World) -> Non
     world.started("globex")
     world.clock.forward(hours=25)
     done = sweep(world.sweeper_ports, world.config)
-    assert (done.number(Status.ABANDONED), done.stuck) == (1, [broken.flow_id])
+    assert (done.count_of(Status.ABANDONED), done.stuck) == (1, [broken.flow_id])
     assert [type(error).__name__ for error in done.unexpected] == ["JSONDecodeError"]
 
 

@@ -14,7 +14,17 @@ from typing import Any
 
 from finch_connect.adapters.transport import Answer, NoAnswerError, NotSentError, Transport
 from finch_connect.domain.errors import TryAgainError
-from finch_connect.domain.grant import AlreadyConnected, Declined, Exchange, Grant, NotSent, SessionOpened, Unclear
+from finch_connect.domain.grant import (
+    GRANT_LISTS,
+    GRANT_TEXTS,
+    AlreadyConnected,
+    Declined,
+    Exchange,
+    Grant,
+    NotSent,
+    SessionOpened,
+    Unclear,
+)
 from finch_connect.domain.link_claims import LinkRequest, session_sandbox
 from finch_connect.domain.secret import Secret
 from finch_connect.flow.ports import Deadline
@@ -92,7 +102,8 @@ class FinchApi:
             return grant
         if answer.status != HTTPStatus.OK or answer.content is None:
             return grant
-        return _grant(grant.access_token, {**answer.content, **_known(grant)}, grant.request_id)
+        # What the exchange said holds; introspection only adds to it.
+        return _grant(grant.access_token, {**answer.content, **grant.facts}, grant.finch_request_id)
 
     def open(
         self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret, deadline: Deadline
@@ -175,34 +186,11 @@ def _declined(answer: Answer) -> Declined:
     return Declined("exchange_refused", answer.request_id)
 
 
-def _grant(token: Secret, content: Mapping[str, Any], request_id: str | None) -> Grant:
-    """Read an answer leniently: only the token must be there; a field of another type counts as absent."""
-    products = _texts(content.get("products"))
-    return Grant(
-        access_token=token,
-        request_id=request_id,
-        connection_id=_text(content.get("connection_id")),
-        customer_id=_text(content.get("customer_id")),
-        provider_id=_text(content.get("provider_id")),
-        client_type=_text(content.get("client_type")),
-        connection_type=_text(content.get("connection_type")),
-        products=products,
-        entity_ids=_texts(content.get("entity_ids")) or (),
-    )
-
-
-def _known(grant: Grant) -> dict[str, Any]:
-    """Return what the exchange said already: introspection adds to it and does not replace it."""
-    said = {
-        "connection_id": grant.connection_id,
-        "customer_id": grant.customer_id,
-        "provider_id": grant.provider_id,
-        "client_type": grant.client_type,
-        "connection_type": grant.connection_type,
-        "products": None if grant.products is None else list(grant.products),
-        "entity_ids": list(grant.entity_ids) or None,
-    }
-    return {name: content for name, content in said.items() if content is not None}
+def _grant(token: Secret, content: Mapping[str, Any], finch_request_id: str | None) -> Grant:
+    """Read an answer leniently: a field of another type than documented counts as absent."""
+    texts = {name: _text(content.get(name)) for name in GRANT_TEXTS}
+    lists = {name: _texts(content.get(name)) for name in GRANT_LISTS}
+    return Grant.from_facts(token, finch_request_id, {**texts, **lists})
 
 
 def _session(answer: Answer) -> SessionOpened:

@@ -86,7 +86,8 @@ def connection_of(item: Item) -> Connection:
     found = {name: _content(name, item[name]) for name in _CONNECTION_FIELDS & item.keys()}
     leased = {"leased_until": _content("due_at", item["due_at"])} if "due_at" in item else {}
     return Connection(
-        connection_id=item["id"]["S"].removeprefix(CONNECTION_KEY), **{"provider_id": None, **found, **leased}
+        connection_id=item["id"]["S"].removeprefix(CONNECTION_KEY),
+        **{"provider_id": None, "products": None, **found, **leased},
     )
 
 

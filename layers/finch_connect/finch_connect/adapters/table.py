@@ -27,7 +27,16 @@ from finch_connect.adapters.items import (
     value,
 )
 from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused
-from finch_connect.domain.flow import CLAIM_GRACE_MS, RESTARTABLE, Flow, NotWritten, StartRule, Status, Written
+from finch_connect.domain.flow import (
+    CLAIM_GRACE_MS,
+    OUTCOME_FIELDS,
+    RESTARTABLE,
+    Flow,
+    NotWritten,
+    StartRule,
+    Status,
+    Written,
+)
 
 DUE_INDEX = "due"
 
@@ -40,23 +49,8 @@ _START_CONDITIONS = {
     StartRule.RESUME: _SAME,
     StartRule.TAKE_OVER: f"{_NEW} OR #status = :started",
 }
-_MAY_BE_UNKNOWN = ("provider_id", "client_type", "finch_request_id")
+_MAY_BE_UNKNOWN = ("provider_id", "client_type", "products", "finch_request_id")
 """What Finch may leave out of an answer: then an earlier answer's word does not stay in a connection's row."""
-
-_OUTCOME_FIELDS = (
-    "status",
-    "settled_at",
-    "due_at",
-    "reason",
-    "connection_id",
-    "provider_id",
-    "client_type",
-    "granted_products",
-    "secret_arn",
-    "secret_version_id",
-    "finch_request_id",
-    "reauthorized",
-)
 
 
 class DynamoFlowTable:
@@ -118,7 +112,7 @@ class DynamoFlowTable:
 
     def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
         """See `ports.FlowTable.settle`."""
-        outcome = {name: getattr(settled, name) for name in _OUTCOME_FIELDS}
+        outcome = {name: getattr(settled, name) for name in OUTCOME_FIELDS}
         changes = {name: content for name, content in outcome.items() if content is not None}
         # An outcome over an outcome (a release from quarantine) is told anew, and keeps nothing of the one before.
         gone = tuple(name for name in outcome if name not in changes)

@@ -1,20 +1,24 @@
-"""A connection: who owns it, which claim may store its token, and where the token went."""
+"""A connection: who owns it, which claim may store its token, and where the token is stored."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
+CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+"""The form of Finch's connection ids. They become part of a secret's name."""
+
 LEASE_MS = 60_000
-"""How long a claim may take to store a connection's token before the sweeper looks whether it did."""
+"""How long a claim may take to store a connection's token before the sweeper checks whether it did."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One row `connection#<connection_id>`: who owns it, and the claim that stores or last stored its token.
+    """One row `connection#<connection_id>`: its owner, and the claim that stores or last stored its token.
 
-    `claimed_at` orders tokens: the later claim was exchanged later, so its token is the newer one. `version` is the
-    secret version that this claim stores. While it may be at that, the row is leased (`leased_until`, epoch ms) and no
-    other claim stores; `stored_claim` is the claim of the newest token that is known to be in the vault.
+    `claimed_at` (epoch ms) orders tokens, because the later claim was exchanged later. `version` is the secret version
+    that this claim stores. While it stores, the row is leased until `leased_until` (epoch ms), and no other claim
+    stores. `stored_claim` is the claim of the newest token that is known to be in the vault.
     """
 
     connection_id: str
@@ -24,7 +28,7 @@ class Connection:
     version: str
     secret_name: str
     provider_id: str | None
-    products: tuple[str, ...]
+    products: tuple[str, ...] | None
     client_type: str | None = None
     finch_request_id: str | None = None
     stored_claim: int | None = None
@@ -33,21 +37,26 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Leased:
-    """The connection is this customer's and leased to this claim; `before` is the earlier row, if any."""
+    """The connection is leased to this claim. `before` is the earlier row, if there was one."""
 
     before: Connection | None
+
+    @property
+    def is_reauthorization(self) -> bool:
+        """Return whether the vault already holds a token of this connection."""
+        return self.before is not None and self.before.stored_claim is not None
 
 
 @dataclass(frozen=True, slots=True)
 class LeaseRefused:
-    """The connection's row refused: another customer's, a newer token is stored, or another claim is storing one."""
+    """The lease was refused. `current` has another owner, a newer token, or a claim that is storing one."""
 
     current: Connection
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """Where a token went: the secret's ARN and the version it became."""
+    """Where a token was stored: the secret's ARN and the id of its version."""
 
     arn: str
     version_id: str

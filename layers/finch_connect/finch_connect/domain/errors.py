@@ -1,7 +1,7 @@
-"""The one tree of errors: what went wrong, the HTTP status, a person's sentence, and fields for the log.
+"""The one tree of errors: what went wrong, the HTTP status, a sentence for a person, and fields for the log.
 
-What a person may decide (they said no, they came back twice) is no error: the flow returns it as a value.
-The text of an error never holds a code, a state, a cookie, a token or a key: only its `reason` and fields are logged.
+What a person may decide (a denial, a second visit) is not an error: the flow returns it as a value. The text of an
+error never contains a code, a state, a cookie, a token or a key. Only its `reason` and its fields are logged.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ from typing import ClassVar
 
 
 class FinchConnectError(Exception):
-    """Base of every error this product raises on purpose.
+    """The base of every error that this product raises on purpose.
 
-    `reason` (snake_case, from the source code, never from the network) is for the log and for metrics;
-    `sentence` is what a person reads; `fields` are loggable facts.
+    `reason` (snake_case, from this source code, never from the network) is for the log and for metrics. `sentence` is
+    what a person reads. `fields` are facts that may be logged.
     """
 
     status: ClassVar[int] = 500
@@ -27,25 +27,25 @@ class FinchConnectError(Exception):
 
 
 class LinkRefusedError(FinchConnectError):
-    """The link cannot start a flow. Every cause gives the same answer; the log tells them apart."""
+    """The link cannot start a flow. Every cause gets the same answer, and the log tells the causes apart."""
 
     status = 400
     title = "This link can't be used"
     sentence = (
-        "It may be incomplete or too old. Go back to where you found it and ask for a new link. "
-        "Nothing was shared, and nothing was changed."
+        "It may be incomplete or too old. Please go back to where you found it and ask for a new link. "
+        "Nothing has been shared, and nothing has been changed."
     )
 
 
 class CallbackRefusedError(FinchConnectError):
-    """The callback does not belong to a flow of this browser. Nothing was spent; every cause looks the same."""
+    """The callback belongs to no flow of this browser. Nothing was spent, and every cause gets the same answer."""
 
     status = 400
     title = "We can't finish this here"
     sentence = (
-        "This page was opened in a browser that did not start the connection, or the connection was already "
-        "finished or is too old. If you started in another browser, open this very address there within "
-        "10 minutes: nothing was used up. Otherwise go back to where you started and begin again."
+        "This page was opened in a browser that did not start the connection, or the connection is already "
+        "finished or too old. If you started in another browser, copy this page's address into that browser within "
+        "10 minutes. Nothing has been used up. Otherwise, go back to where you started and begin again."
     )
 
 
@@ -55,33 +55,38 @@ class ReceiptRefusedError(FinchConnectError):
     status = 400
     title = "This page has expired"
     sentence = (
-        "What became of your connection is known to the team that sent you here: please ask them. "
-        "Nothing was changed by opening this page."
+        "Please ask the team that sent you here about your connection. Opening this page has not changed anything."
     )
 
 
 class TryAgainError(FinchConnectError):
-    """Nothing was spent and the same request may succeed shortly."""
+    """Nothing was spent, and the same request may succeed shortly."""
 
     status = 503
     title = "Just a moment"
-    sentence = "We could not reach a service that we need. Nothing was lost: please try again in a minute."
+    sentence = "We could not reach a service that we need. Nothing has been lost. Please try again in a minute."
 
 
 class PrefetchError(TryAgainError):
-    """A browser that looks ahead (prefetch, prerender) gets this, so that the person's own click asks again."""
+    """The answer to a browser that preloads a page (prefetch, prerender), so that the person's own click asks again."""
 
-    sentence = "Your browser looked ahead. Open the link to go on."
+    sentence = "Your browser preloaded this page. Open the link again to continue."
 
 
 class ConfigurationError(FinchConnectError):
-    """The stack is configured so that it cannot work. Raised at start, before any request."""
+    """The stack's configuration cannot work. Raised at start, before any request."""
+
+
+class DecisionRefusedError(FinchConnectError):
+    """An operator's decision about a token in quarantine cannot be carried out. Nothing was changed."""
+
+    status = 409
 
 
 class ServiceUnavailableError(TryAgainError):
-    """An outside system did not answer in time or refused to work: table, vault, keys, fallback or bus."""
+    """An outside system did not answer in time, or refused: table, vault, keys, fallback or bus."""
 
     @property
     def may_have_happened(self) -> bool:
-        """Tell whether what was asked may have been done all the same: no answer came, or half of one."""
+        """Return whether the call may have taken effect, because no answer or only a part of it arrived."""
         return self.reason in {"aws_unreachable", "aws_unreadable"}

@@ -1,6 +1,6 @@
-"""The words of the domain: a flow and its statuses, a connection, a grant, and what the flow answers.
+"""A flow and its statuses: one link's way through Finch Connect.
 
-All times in rows are whole epoch milliseconds, but `expires`, which DynamoDB's TTL wants in epoch seconds.
+All times in rows are whole epoch milliseconds, except `expires`: DynamoDB's TTL needs epoch seconds.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 
 class Status(enum.StrEnum):
-    """Where a flow stands. `started -> claimed -> (settled)`; see docs/architecture.md for the transitions."""
+    """The status of a flow: `started -> claimed -> (settled)`. docs/architecture.md has all transitions."""
 
     STARTED = "started"
     CLAIMED = "claimed"
@@ -37,35 +37,35 @@ SETTLED = frozenset(
         Status.ORPHANED,
     }
 )
-"""Final for this attempt; each is told to the bus once."""
+"""Final for this attempt. Each is published once."""
 
 RESTARTABLE = frozenset({Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED})
-"""The same link may start the flow anew from these."""
+"""From these, the same link may start the flow again."""
 
 
 class ConnectMode(enum.StrEnum):
-    """How the person is sent to Finch: a static authorize URL, or a Connect session made by API."""
+    """How the browser is sent to Finch: with a static authorize URL, or with a Connect session made through the API."""
 
     STATIC = "static"
     SESSION = "session"
 
 
 class StartRule(enum.StrEnum):
-    """Over which row a start may write itself; the table's condition holds it."""
+    """Which rows a start may replace. The table enforces it with a condition."""
 
     NEW_ATTEMPT = "new_attempt"
-    """No row, or one that ended without a connection."""
+    """No row, or a flow that ended without a connection."""
     RESUME = "resume"
-    """The same browser again: `started` with the same state."""
+    """The same browser again: the flow is `started` with the same state."""
     TAKE_OVER = "take_over"
-    """A person pressed the button: as NEW_ATTEMPT, or `started` by any browser."""
+    """A person confirmed: as NEW_ATTEMPT, or a flow that is `started` in any browser."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """One row `flow#<flow_id>`: one link's way through Finch Connect, and the outbox of its event.
+    """One row `flow#<flow_id>`, which is also the outbox of the flow's event.
 
-    Holds hashes and ids only: never a code, a state, a cookie, a token or a secret.
+    It holds hashes and ids only, never a code, a state, a cookie, a token or a secret.
     """
 
     flow_id: str
@@ -101,19 +101,20 @@ class Flow:
 
     @property
     def event_id(self) -> str:
-        """The same for every delivery of one outcome: SHA-256 over flow, attempt and status, 32 hex digits."""
+        """Return the event's id: SHA-256 over flow, attempt and status, 32 hex digits. Each delivery has the same."""
         material = f"{self.flow_id}\0{self.state_hash}\0{self.status}"
         return hashlib.sha256(material.encode()).hexdigest()[:32]
 
     @property
     def attempt(self) -> str:
-        """Names this attempt of the flow: what an earlier one left behind is never taken for this one's."""
+        """Return the name of this attempt, so that nothing an earlier attempt left behind is taken for this one's."""
         return f"{self.flow_id}.{self.state_hash[:16]}"
 
     def settled(self, status: Status, *, at: datetime, **facts: object) -> Flow:
-        """Return this flow with its outcome, still to be told: due in two minutes unless that is seen to happen.
+        """Return this flow with its outcome, still unpublished.
 
-        An earlier outcome's reason does not outlive it.
+        `facts` are some of OUTCOME_FIELDS. The flow is due at once if its token is not stored yet, else in two minutes,
+        when the relay should have published the outcome. Nothing of an earlier outcome's reason remains.
         """
         moment = epoch_ms(at)
         due = moment if status is Status.UNSTORED else moment + PUBLISH_GRACE_MS
@@ -121,30 +122,46 @@ class Flow:
         return dataclasses.replace(self, status=status, settled_at=moment, due_at=due, **known)  # type: ignore[arg-type]  # mypy cannot follow ** into replace
 
 
+OUTCOME_FIELDS = (
+    "status",
+    "settled_at",
+    "due_at",
+    "reason",
+    "connection_id",
+    "provider_id",
+    "client_type",
+    "granted_products",
+    "finch_request_id",
+    "secret_arn",
+    "secret_version_id",
+    "reauthorized",
+)
+"""The fields of an outcome: what `settled` sets, and what the row and the event say of it."""
+
 PUBLISH_GRACE_MS = 120_000
-"""How long the relay has before the sweeper publishes a settled flow itself."""
+"""How long the relay has before the sweeper publishes a settled flow."""
 
 CLAIM_GRACE_MS = 120_000
-"""How long a claim may run before the sweeper looks after it: past any function's timeout and any lease."""
+"""How long a claim may run before the sweeper takes over. Longer than any function's timeout and any lease."""
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A conditional write that held, and the row as it stands now."""
+    """A conditional write succeeded. `flow` is the row as it is now."""
 
     flow: Flow
 
 
 @dataclass(frozen=True, slots=True)
 class NotWritten:
-    """A conditional write that did not hold, and the row that stood against it (None: there is none)."""
+    """The condition of a write failed. `flow` is the row that it met, or None if there is none."""
 
     flow: Flow | None
 
 
 @dataclass(frozen=True, slots=True)
 class NotPublished:
-    """An outcome that the bus did not take, and why, in AWS's code or a word of ours."""
+    """An outcome that the bus did not take. `reason` is AWS's error code or one of the reasons in this source code."""
 
     flow: Flow
     reason: str

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from finch_connect.domain.secret import Secret
+
+GRANT_TEXTS = ("connection_id", "customer_id", "provider_id", "client_type", "connection_type")
+GRANT_LISTS = ("products", "entity_ids")
+"""What Finch says of a connection: the names of its texts and of its lists of texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What Finch answered to the exchange. Only the token is certain to be there (finch docs: older applications)."""
+    """Finch's answer to a successful exchange. Only the token is certain (Finch docs: older applications)."""
 
     access_token: Secret
-    request_id: str | None
+    finch_request_id: str | None
     connection_id: str | None = None
     customer_id: str | None = None
     provider_id: str | None = None
@@ -21,26 +27,49 @@ class Grant:
     products: tuple[str, ...] | None = None
     entity_ids: tuple[str, ...] = ()
 
+    @classmethod
+    def from_facts(cls, access_token: Secret, finch_request_id: str | None, facts: Mapping[str, Any]) -> Grant:
+        """Return a grant with what `facts` says of the connection; names that are not a grant's are ignored."""
+        texts: dict[str, Any] = {name: facts.get(name) for name in GRANT_TEXTS}
+        products = facts.get("products")
+        return cls(
+            access_token,
+            finch_request_id,
+            products=None if products is None else tuple(products),
+            entity_ids=tuple(facts.get("entity_ids") or ()),
+            **texts,
+        )
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Return what Finch said of the connection, by Finch's names and in JSON's types, without what it left out."""
+        lists = {
+            "products": None if self.products is None else list(self.products),
+            "entity_ids": list(self.entity_ids) or None,
+        }
+        known = {name: getattr(self, name) for name in GRANT_TEXTS} | lists
+        return {name: value for name, value in known.items() if value is not None}
+
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Finch said no for certain (4xx, or 429/503 until the budget was gone): there is no token anywhere."""
+    """Finch refused for certain (4xx, or 429 and 503 until the budget was used up). There is no token."""
 
     reason: str
-    request_id: str | None
+    finch_request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The code was sent and no usable answer came: Finch may hold a connection that we have no token for."""
+    """The code was sent and no usable answer arrived. Finch may have a connection for which the stack has no token."""
 
     reason: str
-    request_id: str | None
+    finch_request_id: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """Nothing of the code left this function: the claim may be released."""
+    """No byte of the code left the function, so the claim may be released."""
 
     reason: str
 
@@ -50,13 +79,13 @@ Exchange = Grant | Declined | Unclear | NotSent
 
 @dataclass(frozen=True, slots=True)
 class SessionOpened:
-    """A Connect session: where to send the person."""
+    """A Connect session: where to send the browser."""
 
     connect_url: str
 
 
 @dataclass(frozen=True, slots=True)
 class AlreadyConnected:
-    """Finch answered `connection_already_exists`: this connection can only be re-authenticated."""
+    """Finch answered `connection_already_exists`. This connection can only be re-authenticated."""
 
     connection_id: str

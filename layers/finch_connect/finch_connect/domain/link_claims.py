@@ -1,6 +1,6 @@
-"""The rules of a link's claims: from what was signed (or, with open links, typed) to a LinkRequest.
+"""The rules of a link's claims, which turn the claims of a verified link into a LinkRequest.
 
-Each claim has one rule, and one that is broken refuses the whole link: nothing is guessed and nothing is cut.
+Each claim has one rule. A claim that breaks its rule refuses the whole link; nothing is guessed and nothing is cut.
 """
 
 from __future__ import annotations
@@ -8,19 +8,20 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from finch_connect.domain.connection import CONNECTION_ID
 from finch_connect.domain.errors import LinkRefusedError
-from finch_connect.domain.return_urls import is_allowed
+from finch_connect.domain.return_urls import MAX_LENGTH, is_allowed
+from finch_connect.domain.states import flow_id_of
 
 CONFIRM_OVER_SECONDS = 900
-"""A link that lives longer than this travels by mail: it shows the confirm page unless it says otherwise."""
+"""A link that lives longer than this may travel by mail, so it shows the confirm page unless it says otherwise."""
 
 CLOCK_SKEW_SECONDS = 60
 METADATA_MAX_BYTES = 2048
 
 _PROVIDER = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_CONNECTION_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
 _SANDBOX = {True: "true", False: "false", "true": "true", "false": "false", "finch": "finch", "provider": "provider"}
 _BOOLEANS = {True: True, False: False, "true": True, "false": False}
@@ -29,9 +30,9 @@ _SESSION_SANDBOX = {"true": "finch", "finch": "finch", "provider": "provider", "
 
 @dataclass(frozen=True, slots=True)
 class LinkRules:
-    """What a stack's configuration adds to the rules: `max_lifetime` in seconds, and what links may ask for.
+    """What a stack's configuration adds to the rules. `max_lifetime` is in seconds.
 
-    The customer's name is required where Finch needs it, which is for Connect sessions.
+    The customer's name is required in session mode, because Finch's Connect sessions need it.
     """
 
     max_lifetime: int
@@ -42,10 +43,10 @@ class LinkRules:
 
 @dataclass(frozen=True, slots=True)
 class LinkRequest:
-    """What a verified link asks for: each value checked against the link's rules and the stack's configuration.
+    """What a verified link asks for. Each value has been checked against the rules.
 
-    `customer_name` and `customer_email` are for the page and for Finch only and are kept nowhere.
-    `expires_at` is the link's `exp`, epoch seconds.
+    `customer_name` and `customer_email` are used for the page and for Finch, and are stored nowhere. `expires_at` is
+    the link's `exp` in epoch seconds. `flow_id` is the id of the link's one flow.
     """
 
     customer_id: str
@@ -63,12 +64,18 @@ class LinkRequest:
     customer_name: str | None = None
     customer_email: str | None = None
     connection_id: str | None = None
+    flow_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Compute the flow's id once; every later step reads it."""
+        object.__setattr__(self, "flow_id", flow_id_of(self.customer_id, self.link_id))
 
 
 def link_request(claims: Mapping[str, object], rules: LinkRules) -> LinkRequest:
-    """Check every claim of a link whose signature and times hold.
+    """Check every claim of a link whose signature and times are valid.
 
-    `iat` and `exp` are epoch seconds. Raises LinkRefusedError whose `link_claim` field names the first broken one.
+    `iat` and `exp` are epoch seconds. Raises LinkRefusedError, whose field `link_claim` names the first claim that
+    breaks its rule.
     """
     read = _Claims(claims)
     issued, expires = read.integer("iat"), read.integer("exp")
@@ -85,12 +92,12 @@ def link_request(claims: Mapping[str, object], rules: LinkRules) -> LinkRequest:
         payroll_provider=read.matching("payroll_provider", _PROVIDER),
         sandbox=read.choice("sandbox", _SANDBOX, None),
         manual=read.choice("manual", _BOOLEANS, None),
-        return_url=_return_url(read.text("return_url", 1024), rules),
+        return_url=_return_url(read.text("return_url", MAX_LENGTH), rules),
         nonce=read.text("nonce", 255),
         metadata=_metadata(claims.get("metadata")),
         customer_name=read.text("customer_name", 255),
         customer_email=read.matching("customer_email", _EMAIL),
-        connection_id=read.matching("connection_id", _CONNECTION_ID),
+        connection_id=read.matching("connection_id", CONNECTION_ID),
     )
     if rules.customer_name_required and request.customer_name is None:
         raise _refused("customer_name")
@@ -98,12 +105,12 @@ def link_request(claims: Mapping[str, object], rules: LinkRules) -> LinkRequest:
 
 
 def session_sandbox(sandbox: str | None) -> str | None:
-    """Return a link's `sandbox` as Connect sessions spell it (`finch` or `provider`; None: not in the sandbox)."""
+    """Return a link's `sandbox` in the words of Connect sessions: `finch`, `provider`, or None for no sandbox."""
     return _SESSION_SANDBOX[sandbox] if sandbox is not None else None
 
 
 class _Claims:
-    """Reads claims by rule; an absent claim and a null one are the same."""
+    """Reads claims by rule. A claim that is null counts as absent."""
 
     def __init__(self, claims: Mapping[str, object]) -> None:
         self._claims = claims
@@ -144,7 +151,7 @@ class _Claims:
 
 
 def _products(value: object, rules: LinkRules) -> tuple[str, ...]:
-    """A list, or Finch's own space-separated form; within the stack's list; default: all of it."""
+    """Return a list, or Finch's space-separated form, if each product is allowed. Default: all allowed products."""
     if value is None:
         return rules.allowed_products
     wanted = value.split(" ") if isinstance(value, str) else value

@@ -1,7 +1,7 @@
-"""The callback: from what came to the redirect URI to an outcome. A reviewer can tick the steps of `callback` below.
+"""The callback: from Finch's redirect to an outcome. A reviewer can tick the seven steps of `callback` below.
 
-Everything that can be refused is refused before the code is spent; nothing is exchanged before the state is consumed;
-after bytes of the code were sent a claim is never taken back.
+Everything that can be refused is refused before the code is spent. Nothing is exchanged before the state is consumed.
+Once bytes of the code have been sent, the claim is never released.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from finch_connect.domain.states import base64url, digest, flow_id_in, state_of
 from finch_connect.flow import token_storage
 from finch_connect.flow.ports import CallbackPorts
 
-# Finch documents that denials come back but not how: these are OAuth's and the plain words (RFC 6749 section 4.1.2.1).
+# Finch documents that denials come back on the redirect, but not how. These are OAuth's error (RFC 6749 section
+# 4.1.2.1) and the plain words for it.
 _DENIALS = frozenset({"access_denied", "user_denied", "consent_denied", "denied", "cancelled", "canceled"})
 _ERRORS = frozenset(
     {
@@ -39,14 +40,14 @@ _ERRORS = frozenset(
 _CODE = re.compile(r"[!-~]{1,512}")
 
 _NO_CUSTOMER = ""
-"""Stands for an echo that had to be there and was not: no customer has this id (1 to 255 characters)."""
+"""Stands for an echo that is required and missing. No customer has this id, because ids have 1 to 255 characters."""
 
 _MOST_COOKIES_WITHOUT_STATE = 8
 
 CLAIM_ID_BYTES = 16
 
-# What a step keeps of the request's time for those after it: so many AWS calls, each `call_timeout` long.
-_AFTER_THE_CLAIM = 1  # taking the claim back
+# What a step reserves of the request's time for the steps after it, in AWS calls of `call_timeout` seconds each.
+_AFTER_THE_CLAIM = 1  # release the claim
 _AFTER_THE_EXCHANGE = 4  # lease, store or else the fallback, settle
 _AFTER_THE_STORE = 2  # the fallback, settle
 _AFTER_THE_FALLBACK = 1  # settle
@@ -54,7 +55,7 @@ _AFTER_THE_FALLBACK = 1  # settle
 
 @dataclass(frozen=True, slots=True)
 class CallbackRequest:
-    """What came to the redirect URI. `cookies` are this browser's flow cookies by flow id."""
+    """What arrived at the redirect URI. `cookies` are this browser's flow cookies by flow id."""
 
     state: Secret | None
     code: Secret | None
@@ -64,9 +65,9 @@ class CallbackRequest:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The flow has its outcome: answer with a receipt signed by `key`, and keep the browser's `cookie` briefly.
+    """The flow has its outcome. Answer with a receipt signed by `key`, and keep the browser's `cookie` briefly.
 
-    `fresh`: this very request settled it; else it is told again.
+    `fresh` is True if this request settled the flow, and False if the answer is repeated.
     """
 
     flow: Flow
@@ -77,67 +78,76 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class InProgress:
-    """The same callback is being worked on: look again in two seconds."""
+    """Another request is working on the same callback. Ask again in two seconds."""
 
     flow: Flow
 
 
 def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> Outcome | InProgress:
-    """Finish a flow, once. All calls share the request's one deadline; each step keeps time for those after it.
+    """Finish a flow, once. All calls share the request's one deadline, and each step reserves time for the next ones.
 
     Raises:
-        CallbackRefusedError: not a flow of this browser; nothing was spent.
-        TryAgainError: nothing was spent and the claim was taken back; the same address works again.
-        ServiceUnavailableError: the table did not answer; what was written before is found by the sweeper.
+        CallbackRefusedError: this browser did not start the flow. Nothing was spent.
+        TryAgainError: nothing was spent and the claim was released. The same address works again.
+        ServiceUnavailableError: the table did not answer. The sweeper finds what was written before.
     """
     # 1. Refuse what this browser did not start.
-    bound = _bind(request, ports, config)
+    attempt = _bind(request, ports, config)
 
-    # 2. Claim, once. The secrets are fetched beside it; one that is needed and cannot be had takes the claim back.
-    client_secret, link_key = ports.submit(ports.client_secrets.read), ports.submit(ports.keys.current)
-    code_hash = digest(request.code) if request.code else None
-    claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
-    with ports.deadline.reserving(_AFTER_THE_CLAIM * config.call_timeout):
-        claim = ports.flows.claim(
-            bound.flow_id, state_hash=bound.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
-        )
-    if isinstance(claim, NotWritten):
-        return _lost_claim(claim.flow, bound, link_key)
-    flow = claim.flow
-    key = _or_release(link_key, flow, ports, config)
+    # 2. Claim the flow, once.
+    claim = _claim(request, attempt, ports, config)
+    if not isinstance(claim, _Claim):
+        return claim
 
-    # 3. Finch says no, or brings nothing. An error wins over a code.
-    if request.error is not None or request.code is None:
-        settled, fresh = _settle(_ended(request.error, flow, ports), ports)
-        return Outcome(settled, key, bound.cookie, fresh)
+    # 3. End the flow if Finch redirected with an error, or without a code.
+    ended = _end_without_code(request, claim.flow, ports)
+    if ended is not None:
+        return _settle(ended, claim, ports)
 
-    # 4. Exchange the code. Only if nothing of it left may the claim be taken back.
-    secret = _or_release(client_secret, flow, ports, config)
-    with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
-        answer = _exchange(request.code, flow, secret, ports)
-    if isinstance(answer, NotSent):
-        ports.flows.release(flow)
-        raise TryAgainError(answer.reason)
+    # 4. Exchange the code. Only while no byte of it was sent may the claim be released.
+    grant = _exchange(request, claim, ports, config)
+    if isinstance(grant, Flow):
+        return _settle(grant, claim, ports)
 
-    # 5. Check the echo and the owner. 6. Store.
-    outcome = _kept(answer, flow, bound, ports, config)
+    # 5. Check that the answer fits the request.
+    checked = _check(grant, claim, ports, config)
 
-    # 7. Settle, answer.
-    settled, fresh = _settle(outcome, ports)
-    return Outcome(settled, key, bound.cookie, fresh)
+    # 6. Store the token: under its connection, in quarantine, or in the fallback. It is never dropped.
+    outcome = _store(checked, claim, ports, config)
+
+    # 7. Settle the flow, and answer.
+    return _settle(outcome, claim, ports)
 
 
 @dataclass(frozen=True, slots=True)
-class _Bound:
-    """A flow that this browser started: it holds the cookie from which the state was made."""
+class _Attempt:
+    """An attempt that this browser started: it holds the cookie from which the state was made."""
 
     flow_id: str
     cookie: Secret
     state_hash: str
-    state_came: bool
+    has_state: bool
 
 
-def _bind(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _Bound:
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """A flow that this request has claimed, and the secrets that it needs from here on."""
+
+    flow: Flow
+    attempt: _Attempt
+    key: LinkKey
+    client_secret: Future[Secret]
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """A grant, and why it does not fit its request (None: it fits)."""
+
+    grant: Grant
+    misfit: str | None
+
+
+def _bind(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _Attempt:
     if request.code is not None and not _CODE.fullmatch(request.code.reveal()):
         raise CallbackRefusedError("code_malformed")
     if request.state is None:
@@ -152,42 +162,59 @@ def _bind(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _Bo
         raise CallbackRefusedError("cookie_missing", flow_id=flow_id)
     if state_of(cookie, flow_id) != request.state:
         raise CallbackRefusedError("cookie_wrong", flow_id=flow_id)
-    return _Bound(flow_id, cookie, digest(request.state), state_came=True)
+    return _Attempt(flow_id, cookie, digest(request.state), has_state=True)
 
 
-def _bind_without_state(request: CallbackRequest, ports: CallbackPorts) -> _Bound:
-    """Take this browser's one live flow, if it is one: nobody has verified that Finch echoes a state in session mode.
+def _bind_without_state(request: CallbackRequest, ports: CallbackPorts) -> _Attempt:
+    """Return this browser's one live attempt. Nobody has verified that Finch echoes a state in session mode.
 
-    What is missing in proof is asked for later: the answer must then name this flow's customer.
+    The missing proof is required later: Finch's answer must then name this flow's customer.
     """
     if len(request.cookies) > _MOST_COOKIES_WITHOUT_STATE:
         raise CallbackRefusedError("state_missing")
     now = epoch_ms(ports.clock())
-    live: list[_Bound] = []
+    live: list[_Attempt] = []
     for flow_id, cookie in request.cookies.items():
         row, state_hash = ports.flows.get(flow_id), digest(state_of(cookie, flow_id))
         if row is not None and row.state_hash == state_hash and row.mode is ConnectMode.SESSION:
             repeated = request.code is not None and row.code_hash == digest(request.code)
             if repeated or (row.status is Status.STARTED and row.deadline > now):
-                live.append(_Bound(flow_id, cookie, state_hash, state_came=False))
+                live.append(_Attempt(flow_id, cookie, state_hash, has_state=False))
     if len(live) != 1:
         raise CallbackRefusedError("state_missing")
     return live[0]
 
 
-def _lost_claim(standing: Flow | None, bound: _Bound, link_key: Future[LinkKey]) -> Outcome | InProgress:
-    """Answer a callback whose claim did not hold: the same browser hears the same again, everyone else nothing."""
-    if standing is None or standing.state_hash != bound.state_hash:
-        raise CallbackRefusedError("state_unknown" if standing is None else "state_of_another_attempt")
-    if standing.status in {Status.STARTED, Status.ABANDONED}:
-        raise CallbackRefusedError("state_expired", flow_id=bound.flow_id)
-    if standing.status is Status.CLAIMED:
-        return InProgress(standing)
-    return Outcome(standing, link_key.result(), bound.cookie, fresh=False)
+def _claim(
+    request: CallbackRequest, attempt: _Attempt, ports: CallbackPorts, config: Config
+) -> _Claim | Outcome | InProgress:
+    """Claim the flow while the client secret and the link key are read. Without the key, release the claim."""
+    client_secret, link_key = ports.submit(ports.client_secrets.read), ports.submit(ports.keys.current)
+    code_hash = digest(request.code) if request.code else None
+    claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
+    with ports.deadline.reserving(_AFTER_THE_CLAIM * config.call_timeout):
+        written = ports.flows.claim(
+            attempt.flow_id, state_hash=attempt.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
+        )
+    if isinstance(written, NotWritten):
+        return _repeat(written.flow, attempt, link_key)
+    key = _or_release(link_key, written.flow, ports, config)
+    return _Claim(written.flow, attempt, key, client_secret)
+
+
+def _repeat(row: Flow | None, attempt: _Attempt, link_key: Future[LinkKey]) -> Outcome | InProgress:
+    """Answer a callback whose claim failed: the same browser gets the same answer again, any other gets a refusal."""
+    if row is None or row.state_hash != attempt.state_hash:
+        raise CallbackRefusedError("state_unknown" if row is None else "state_of_another_attempt")
+    if row.status in {Status.STARTED, Status.ABANDONED}:
+        raise CallbackRefusedError("state_expired", flow_id=attempt.flow_id)
+    if row.status is Status.CLAIMED:
+        return InProgress(row)
+    return Outcome(row, link_key.result(), attempt.cookie, fresh=False)
 
 
 def _or_release[T](needed: Future[T], flow: Flow, ports: CallbackPorts, config: Config) -> T:
-    """Wait for what the flow cannot go on without; nothing was sent yet, so without it the claim is taken back."""
+    """Wait for a secret that the flow needs. If it cannot be read, release the claim: no byte of the code was sent."""
     try:
         with ports.deadline.reserving(_AFTER_THE_CLAIM * config.call_timeout):
             return needed.result()
@@ -196,58 +223,87 @@ def _or_release[T](needed: Future[T], flow: Flow, ports: CallbackPorts, config: 
         raise
 
 
-def _ended(error: str | None, flow: Flow, ports: CallbackPorts) -> Flow:
-    """Return the flow as Finch's redirect ended it; the reason is ours, whatever the redirect said."""
-    now = ports.clock()
-    if error is None:
-        return flow.settled(Status.FAILED, at=now, reason="code_missing")
-    if error in _DENIALS:
-        return flow.settled(Status.DENIED, at=now, reason="access_denied")
-    return flow.settled(Status.FAILED, at=now, reason=error if error in _ERRORS else "unknown_error")
+def _end_without_code(request: CallbackRequest, flow: Flow, ports: CallbackPorts) -> Flow | None:
+    """Return the flow as Finch's redirect ended it, or None if it brought a code. An error overrides a code.
+
+    The reason is one of this source code's own, whatever text the redirect had.
+    """
+    if request.error is not None:
+        if request.error in _DENIALS:
+            return flow.settled(Status.DENIED, at=ports.clock(), reason="access_denied")
+        reason = request.error if request.error in _ERRORS else "unknown_error"
+        return flow.settled(Status.FAILED, at=ports.clock(), reason=reason)
+    if request.code is None:
+        return flow.settled(Status.FAILED, at=ports.clock(), reason="code_missing")
+    return None
 
 
-def _exchange(code: Secret, flow: Flow, secret: Secret, ports: CallbackPorts) -> Exchange:
-    """Exchange; when the client credentials were rotated meanwhile, read them once more (the code was not used)."""
-    deadline = ports.deadline
-    answer = ports.finch.exchange(code=code, redirect_uri=flow.redirect_uri, client_secret=secret, deadline=deadline)
+def _exchange(request: CallbackRequest, claim: _Claim, ports: CallbackPorts, config: Config) -> Grant | Flow:
+    """Return what Finch granted, or the flow's outcome if it granted nothing or its answer is unclear.
+
+    Raises TryAgainError when no byte of the code was sent: the claim is released.
+    """
+    flow, code = claim.flow, request.code or Secret("")
+    client_secret = _or_release(claim.client_secret, flow, ports, config)
+    with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
+        answer = _post_code(code, flow, client_secret, ports)
+    match answer:
+        case NotSent(reason):
+            ports.flows.release(flow)
+            raise TryAgainError(reason)
+        case Declined(reason, finch_request_id):
+            return flow.settled(Status.FAILED, at=ports.clock(), reason=reason, finch_request_id=finch_request_id)
+        case Unclear(reason, finch_request_id):
+            return flow.settled(Status.ORPHANED, at=ports.clock(), reason=reason, finch_request_id=finch_request_id)
+        case Grant():
+            return answer
+
+
+def _post_code(code: Secret, flow: Flow, client_secret: Secret, ports: CallbackPorts) -> Exchange:
+    """Exchange the code. If the client secret was rotated, read it and try once more: the code was not used."""
+    finch, deadline = ports.finch, ports.deadline
+    answer = finch.exchange(code=code, redirect_uri=flow.redirect_uri, client_secret=client_secret, deadline=deadline)
     if not isinstance(answer, Declined) or answer.reason != "invalid_client":
         return answer
     try:
         fresh = ports.client_secrets.read(fresh=True)
     except ServiceUnavailableError:
         return answer
-    if fresh == secret:
+    if fresh == client_secret:
         return answer
-    again = ports.finch.exchange(code=code, redirect_uri=flow.redirect_uri, client_secret=fresh, deadline=deadline)
-    # The code has been shown to Finch: whatever happens now, the claim stays.
-    return Declined(again.reason, answer.request_id) if isinstance(again, NotSent) else again
+    again = finch.exchange(code=code, redirect_uri=flow.redirect_uri, client_secret=fresh, deadline=deadline)
+    # Finch has seen the code, so the claim stays, even if the second request was not sent.
+    return Declined(again.reason, answer.finch_request_id) if isinstance(again, NotSent) else again
 
 
-def _kept(answer: Grant | Declined | Unclear, flow: Flow, bound: _Bound, ports: CallbackPorts, config: Config) -> Flow:
-    """Return the flow with its outcome: a token is put where it belongs, or into the fallback, never dropped."""
-    if isinstance(answer, Declined):
-        return flow.settled(Status.FAILED, at=ports.clock(), reason=answer.reason, finch_request_id=answer.request_id)
-    if isinstance(answer, Unclear):
-        return flow.settled(Status.ORPHANED, at=ports.clock(), reason=answer.reason, finch_request_id=answer.request_id)
+def _check(grant: Grant, claim: _Claim, ports: CallbackPorts, config: Config) -> _Checked:
+    """Return the grant, completed by introspection if it names no connection, and what does not fit."""
     with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
-        grant = answer if answer.connection_id else ports.finch.introspect(answer, deadline=ports.deadline)
-    if not bound.state_came and grant.customer_id is None:
-        grant = dataclasses.replace(grant, customer_id=_NO_CUSTOMER)
+        complete = grant if grant.connection_id else ports.finch.introspect(grant, deadline=ports.deadline)
+    if not claim.attempt.has_state and complete.customer_id is None:
+        complete = dataclasses.replace(complete, customer_id=_NO_CUSTOMER)
+    return _Checked(complete, token_storage.find_misfit(claim.flow, complete, config))
+
+
+def _store(checked: _Checked, claim: _Claim, ports: CallbackPorts, config: Config) -> Flow:
+    """Return the flow with its token in the vault, or in the fallback if the vault cannot take it now."""
+    flow, grant = claim.flow, checked.grant
     try:
         with ports.deadline.reserving(_AFTER_THE_STORE * config.call_timeout):
-            return token_storage.store_grant(flow, grant, ports, config, ports.clock())
+            return token_storage.store_grant(flow, grant, checked.misfit, ports, config, ports.clock())
     except ServiceUnavailableError:
-        return _waiting(flow, grant, ports, config)
-    except Exception:  # a mistake of ours: whatever it is, the token must not be lost with it
+        return _put_into_fallback(flow, grant, ports, config)
+    except Exception:  # a mistake in this code must not lose the token
         with suppress(ServiceUnavailableError):
-            _settle(_waiting(flow, grant, ports, config), ports)
+            _settle(_put_into_fallback(flow, grant, ports, config), claim, ports)
         raise
 
 
-def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> Flow:
-    """Keep the token in the fallback until the sweeper can place it. If that fails too, say that it is lost.
+def _put_into_fallback(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> Flow:
+    """Keep the token in the fallback until the sweeper can store it. If that fails as well, the token is lost.
 
-    Raises ServiceUnavailableError when it may be there all the same: the row stays claimed, and the sweeper looks.
+    Raises ServiceUnavailableError when the fallback may hold it although it did not answer. The row then stays
+    claimed, and the sweeper looks for the token.
     """
     try:
         with ports.deadline.reserving(_AFTER_THE_FALLBACK * config.call_timeout):
@@ -255,19 +311,15 @@ def _waiting(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> 
     except ServiceUnavailableError as error:
         if error.may_have_happened:
             raise
-        return flow.settled(Status.ORPHANED, at=ports.clock(), reason="token_lost", finch_request_id=grant.request_id)
-    return flow.settled(
-        Status.UNSTORED,
-        at=ports.clock(),
-        connection_id=grant.connection_id,
-        provider_id=grant.provider_id,
-        finch_request_id=grant.request_id,
-    )
+        lost = {"reason": "token_lost", "finch_request_id": grant.finch_request_id}
+        return flow.settled(Status.ORPHANED, at=ports.clock(), **lost)
+    return token_storage.unstored(flow, grant, ports.clock())
 
 
-def _settle(outcome: Flow, ports: CallbackPorts) -> tuple[Flow, bool]:
-    """Write the outcome and return it with True; if the sweeper was there first, what it wrote holds, with False."""
-    settled = ports.flows.settle(outcome, was=Status.CLAIMED)
-    if isinstance(settled, NotWritten) and settled.flow is not None:
-        return settled.flow, settled.flow.event_id == outcome.event_id
-    return outcome, True
+def _settle(outcome: Flow, claim: _Claim, ports: CallbackPorts) -> Outcome:
+    """Write the outcome and return it. If the sweeper settled the flow first, its outcome holds."""
+    written = ports.flows.settle(outcome, was=Status.CLAIMED)
+    if isinstance(written, NotWritten) and written.flow is not None:
+        fresh = written.flow.event_id == outcome.event_id
+        return Outcome(written.flow, claim.key, claim.attempt.cookie, fresh)
+    return Outcome(outcome, claim.key, claim.attempt.cookie)

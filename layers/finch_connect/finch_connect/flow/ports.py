@@ -1,4 +1,4 @@
-"""What the flow needs of the outside, as protocols. Adapters implement them, fakes with memory stand in for tests."""
+"""What the flow needs from outside, as protocols. Adapters implement them, and so do the tests' fakes."""
 
 from __future__ import annotations
 
@@ -17,125 +17,124 @@ from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
 
 Clock = Callable[[], datetime]
-"""Returns now: aware, UTC."""
+"""Returns the current time: aware, UTC."""
 
 RandomBytes = Callable[[int], bytes]
-"""Returns that many bytes fit for secrets."""
-
+"""Returns as many random bytes, fit for secrets."""
 
 ReadStreamRecord = Callable[[Mapping[str, Any]], tuple[Flow | None, Flow | None]]
-"""Reads one change of the table's stream: the flow before and after; None where there is none.
+"""Returns the flow before and after one change in the table's stream, each None if there is none.
 
-Raises KeyError, TypeError or ValueError for a record that is no row of ours.
+Raises KeyError, TypeError or ValueError for a record that is not a row of this table.
 """
 
 
 class Deadline(Protocol):
-    """How long this request may still take: one for all its calls."""
+    """How long this request may still take. All its calls share it."""
 
     def begin(self, seconds: float) -> None:
-        """Start a request that has so many seconds."""
+        """Start a request that has this many seconds."""
         ...
 
     def remaining(self) -> float:
-        """Return the seconds that are left, less what is kept; 0 or less when there are none."""
+        """Return the seconds that remain, without those reserved. 0 or less means that none remain."""
         ...
 
     def reserving(self, seconds: float) -> AbstractContextManager[None]:
-        """Within this block that much is kept for what has to follow."""
+        """Reserve this much, within the block, for the steps after it."""
         ...
 
 
 class FlowTable(Protocol):
-    """The flows' rows. Every write is conditional and says which row stood against it.
+    """The flows' rows. Every write is conditional and returns the row that it met.
 
     Each method raises ServiceUnavailableError when the table does not answer.
     """
 
     def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
-        """Put a `started` row if the rule allows it over what is there."""
+        """Put a `started` row if the rule allows it to replace the present row."""
         ...
 
     def claim(
         self, flow_id: str, *, state_hash: str, claim_id: str, code_hash: str | None, now: int
     ) -> Written | NotWritten:
-        """Take `started -> claimed`, once: same state, deadline after `now` (epoch ms).
+        """Move `started -> claimed`, once, if the state is the same and the deadline is after `now` (epoch ms).
 
-        `claim_id` is this request's own, so that a claim whose answer was lost is known again.
+        `claim_id` is unique to this request. With it, a retry recognizes its own claim when the answer was lost.
         """
         ...
 
     def release(self, claimed: Flow) -> Written | NotWritten:
-        """Take this claim back to `started`: nothing of its code was sent."""
+        """Move this claim back to `started`, because no byte of its code was sent."""
         ...
 
     def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
-        """Write an outcome over a row that is still what was read: attempt, claim, deadline, and status `was`."""
+        """Write an outcome if the row still has the attempt, claim and deadline that were read, and status `was`."""
         ...
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
-        """Note that this outcome was told to the bus (`at` epoch ms) if the row still is this attempt's outcome."""
+        """Note that this outcome was published (`at`: epoch ms), if the row still holds it."""
         ...
 
     def get(self, flow_id: str) -> Flow | None:
-        """Read one row, consistently."""
+        """Return one row, read consistently, or None."""
         ...
 
     def due(self, now: int) -> Iterator[Flow]:
-        """Yield the rows whose `due_at` (epoch ms) has passed, the most overdue first, reading on as it goes.
+        """Yield the rows whose `due_at` is before `now` (epoch ms), the most overdue first, page by page.
 
-        A row that is none of ours raises KeyError, TypeError or ValueError in its turn; the next turn goes on.
+        A row that cannot be read raises KeyError, TypeError or ValueError in its turn. The next turn continues.
         """
         ...
 
 
 class ConnectionTable(Protocol):
-    """Who owns a connection. Raises ServiceUnavailableError when the table does not answer."""
+    """Who owns a connection, and who stores its token. Raises ServiceUnavailableError."""
 
     def acquire_lease(self, connection: Connection, *, now: int) -> Leased | LeaseRefused:
-        """Write the owner and lease the row to this claim (`now`: epoch ms), again or for the first time.
+        """Write the owner and lease the row to this claim (`now`: epoch ms). A repetition by the same claim succeeds.
 
-        Only if there is no row, or it is the same customer's, leased to no other claim and without a newer token.
+        It is refused if the row has another owner, is leased to another claim, or has a newer token.
         """
         ...
 
     def end_lease(self, connection_id: str, *, flow_id: str, claimed_at: int, stored: bool) -> None:
-        """Let others store again, if the row still is this claim's; `stored`: its token is in the vault."""
+        """End this claim's lease, if the row still has it. `stored` is True if its token is in the vault."""
         ...
 
     def leases(self, now: int) -> Iterator[Connection]:
-        """Yield the rows whose lease has passed (`now`: epoch ms): what holds them may have died."""
+        """Yield the rows whose lease has expired (`now`: epoch ms). The function that held it may have died."""
         ...
 
 
 class Vault(Protocol):
-    """Where tokens live. Nothing here can read one back."""
+    """Where tokens are stored. Nothing here can read one."""
 
     def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:
-        """Store `text` as the current version of secret `name`; the same `version` (32-64 characters) again is one.
+        """Store `text` as the current version of a secret. A `version` (32-64 characters) is stored once.
 
-        `exists` is a hint that saves a round trip; a wrong one is harmless. Raises ServiceUnavailableError.
+        `exists` is a hint that saves a round trip. A wrong hint is harmless. Raises ServiceUnavailableError.
         """
         ...
 
     def find(self, name: str, *, version: str) -> StoredSecret | None:
-        """Return where a version was stored, None if it was not. Raises ServiceUnavailableError."""
+        """Return where a version was stored, or None if it was not. Raises ServiceUnavailableError."""
         ...
 
 
 class Fallback(Protocol):
-    """Where a token waits while the vault is away, by attempt. Each method raises ServiceUnavailableError."""
+    """Where a token waits while the vault is unavailable. Each method raises ServiceUnavailableError."""
 
     def put(self, attempt: str, text: Secret) -> None:
-        """Keep the text under this attempt of a flow; again is the same."""
+        """Keep the text under this attempt of a flow. It may be repeated."""
         ...
 
     def get(self, attempt: str) -> Secret | None:
-        """Return what is kept, or None."""
+        """Return the text, or None."""
         ...
 
     def delete(self, attempt: str) -> None:
-        """Forget it; also when it is not there."""
+        """Delete the text. Does nothing if there is none."""
         ...
 
 
@@ -143,7 +142,7 @@ class ClientSecrets(Protocol):
     """Finch's client secret."""
 
     def read(self, *, fresh: bool = False) -> Secret:
-        """Return it; `fresh` skips the cache. Raises ServiceUnavailableError."""
+        """Return the secret. `fresh` ignores the cache. Raises ServiceUnavailableError."""
         ...
 
 
@@ -151,33 +150,33 @@ class LinkKeys(Protocol):
     """The keys that sign links and receipts. Each method raises ServiceUnavailableError."""
 
     def current(self) -> LinkKey:
-        """Return the key that signs now."""
+        """Return the key that signs."""
         ...
 
     def find(self, kid: str) -> LinkKey | None:
-        """Return the current or previous key of that name, or None."""
+        """Return the current or the previous key with this `kid`, or None."""
         ...
 
 
 class Finch(Protocol):
-    """Finch's API, the part the callback needs."""
+    """The part of Finch's API that the callback needs."""
 
     def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: Deadline) -> Exchange:
-        """Exchange an authorization code, once: a code that may have been processed is never posted again."""
+        """Exchange an authorization code. A code that Finch may have processed is never posted again."""
         ...
 
     def introspect(self, grant: Grant, *, deadline: Deadline) -> Grant:
-        """Return the grant with what `/introspect` adds; unchanged when it does not answer."""
+        """Return the grant with what `/introspect` adds, or unchanged if that does not answer."""
         ...
 
 
 class FinchSessions(Protocol):
-    """Connect sessions (the newer form of the redirect). Each method raises TryAgainError when Finch refuses."""
+    """Connect sessions, the newer form of the redirect. Each method raises TryAgainError when Finch refuses."""
 
     def open(
         self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret, deadline: Deadline
     ) -> SessionOpened | AlreadyConnected:
-        """Open a session for a new connection, living that many minutes."""
+        """Open a session for a new connection. It lives for as many minutes."""
         ...
 
     def reauthenticate(
@@ -190,25 +189,25 @@ class FinchSessions(Protocol):
         client_secret: Secret,
         deadline: Deadline,
     ) -> SessionOpened:
-        """Open a session that renews an existing connection."""
+        """Open a session that re-authenticates an existing connection."""
         ...
 
 
 EVENTS_AT_ONCE = 10
-"""The bus takes as many in one call (AWS: PutEvents)."""
+"""The most events that the bus takes in one call (AWS: PutEvents)."""
 
 
 class Bus(Protocol):
     """The event bus."""
 
     def publish(self, flows: Sequence[Flow]) -> Sequence[NotPublished]:
-        """Publish one event per flow and return those the bus did not take. Raises ServiceUnavailableError."""
+        """Publish one event for each flow and return those that the bus refused. Raises ServiceUnavailableError."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """Something that can never be told, for a person to look at: where it stands in the stream, its key, and why."""
+    """A change in the stream that can never be published, for a person to examine."""
 
     sequence_number: str
     key: str
@@ -216,10 +215,34 @@ class DeadLetter:
 
 
 class DeadLetters(Protocol):
-    """Where the relay puts what it can never tell."""
+    """The queue for what the relay can never publish."""
 
     def put(self, letter: DeadLetter) -> None:
         """Put a letter into the queue. Raises ServiceUnavailableError."""
+        ...
+
+
+class Quarantine(Protocol):
+    """The tokens in quarantine, for an operator. Each method raises ServiceUnavailableError."""
+
+    def flow_ids(self) -> Iterator[str]:
+        """Yield the ids of the flows whose token is in quarantine."""
+        ...
+
+    def read(self, flow_id: str) -> Secret | None:
+        """Return the document with a flow's token, or None if there is none."""
+        ...
+
+    def delete(self, flow_id: str, *, recoverable: bool) -> None:
+        """Delete it, at once or with a time in which it can be restored. Does nothing if there is none."""
+        ...
+
+
+class Owners(Protocol):
+    """The owners of connections, for an operator. Raises ServiceUnavailableError."""
+
+    def end_ownership(self, connection_id: str, customer_id: str) -> None:
+        """Delete the connection's row if this customer owns it. Does nothing if another customer does."""
         ...
 
 
@@ -233,7 +256,7 @@ class Submit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ConnectPorts:
-    """What `GET /connect` and the confirm form need; `sessions` in the session form alone."""
+    """What `GET /connect` and the confirm form need. `sessions` is None in the static form."""
 
     flows: FlowTable
     keys: LinkKeys
@@ -287,3 +310,15 @@ class SweeperPorts:
     clock: Clock
     submit: Submit
     deadline: Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantinePorts:
+    """What an operator needs to decide about a token in quarantine."""
+
+    flows: FlowTable
+    connections: ConnectionTable
+    owners: Owners
+    vault: Vault
+    quarantine: Quarantine
+    clock: Clock

@@ -1,7 +1,7 @@
 """The start of a flow: from a link to the browser's redirect to Finch.
 
-One link is one flow. It works until the flow is connected: again in the same browser it goes on, in another browser
-it asks first, and after an ending without a connection it starts anew.
+One link is one flow. The link works until the flow is connected. In the same browser it resumes the flow, in another
+browser it asks for confirmation first, and after an end without a connection it starts the flow again.
 """
 
 from __future__ import annotations
@@ -12,21 +12,21 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from finch_connect.config import Config
 from finch_connect.domain.errors import LinkRefusedError, TryAgainError
-from finch_connect.domain.flow import ConnectMode, Flow, NotWritten, StartRule, Status, Written, epoch_ms
+from finch_connect.domain.flow import ConnectMode, Flow, StartRule, Status, Written, epoch_ms
 from finch_connect.domain.grant import AlreadyConnected, SessionOpened
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
-from finch_connect.domain.states import COOKIE_BYTES, digest, flow_id_of, form_nonce_of, is_cookie, new_cookie, state_of
+from finch_connect.domain.states import COOKIE_BYTES, digest, form_nonce_of, is_cookie, new_cookie, state_of
 from finch_connect.flow.ports import ConnectPorts, FinchSessions
 
 DEADLINE_PAST_LINK_SECONDS = 3600
 ROW_KEPT_SECONDS = 30 * 24 * 3600
-"""A settled row outlives its link by this much, so that the link stays used up."""
+"""How long a row outlives its link, so that the link stays used up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Browser:
-    """What the browser brought: its cookies of this flow, and the confirm form's nonce when the button was pressed."""
+    """What the browser sent: its cookies of this flow, and the confirm form's nonce if the person confirmed."""
 
     cookie: Secret | None
     form_cookie: Secret | None
@@ -46,7 +46,7 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class SessionUnavailable:
-    """The flow stands and the browser keeps its cookie, but Finch gave no session: the same link works again."""
+    """The flow has started and the browser keeps its cookie, but Finch opened no session. The same link works again."""
 
     error: TryAgainError
     flow_id: str
@@ -56,7 +56,7 @@ class SessionUnavailable:
 
 @dataclass(frozen=True, slots=True)
 class Confirm:
-    """Ask first: nothing was written."""
+    """Ask for confirmation first. Nothing was written."""
 
     request: LinkRequest
     flow_id: str
@@ -66,7 +66,7 @@ class Confirm:
 
 @dataclass(frozen=True, slots=True)
 class NotStartable:
-    """The flow is being finished, or has ended in a way that a link does not start anew: say so."""
+    """Another request is finishing the flow, or it ended in a way from which a link does not start it again."""
 
     status: Status
 
@@ -74,40 +74,53 @@ class NotStartable:
 StartAnswer = Redirect | SessionUnavailable | Confirm | NotStartable
 
 
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One attempt at a flow: the browser's cookie, and the state that is made from it."""
+
+    cookie: Secret
+    state: Secret
+
+
 def start(
     request: LinkRequest, browser: Browser, redirect_uri: str, ports: ConnectPorts, config: Config
 ) -> StartAnswer:
-    """Start, resume or take over the link's flow, or say why not.
+    """Start, resume or take over the link's flow, or return why not.
 
     Raises:
-        LinkRefusedError: the confirm form did not come from our own page.
-        ServiceUnavailableError: the table cannot be reached; nothing was written.
+        LinkRefusedError: the confirm form was not sent from this stack's page.
+        ServiceUnavailableError: the table cannot be reached. Nothing was written.
     """
-    flow_id = flow_id_of(request.customer_id, request.link_id)
     if browser.confirmed:
-        _check_form(browser, flow_id)
+        _check_form(browser, request.flow_id)
     elif request.confirm:
-        return _confirm(request, browser, flow_id, ports)
+        return _confirm(request, browser, ports)
 
     now = ports.clock()
-    if browser.cookie is not None:  # the same browser again: the same cookie, the same state
-        resumed = _write(request, browser.cookie, StartRule.RESUME, redirect_uri, now, ports, config)
+    if browser.cookie is not None:  # the same browser again: the same cookie, so the same state
+        attempt = _attempt(browser.cookie, request.flow_id)
+        resumed = ports.flows.start(_row(request, attempt, redirect_uri, now, config), StartRule.RESUME)
         if isinstance(resumed, Written):
-            return _go(request, resumed.flow, browser.cookie, ports, config)
+            return _redirect(request, resumed.flow, attempt, ports, config)
 
-    cookie = new_cookie(ports.random_bytes(COOKIE_BYTES))  # a new attempt: never an earlier attempt's cookie
+    # A new attempt never uses an earlier attempt's cookie.
+    attempt = _attempt(new_cookie(ports.random_bytes(COOKIE_BYTES)), request.flow_id)
     rule = StartRule.TAKE_OVER if browser.confirmed else StartRule.NEW_ATTEMPT
-    written = _write(request, cookie, rule, redirect_uri, now, ports, config)
+    written = ports.flows.start(_row(request, attempt, redirect_uri, now, config), rule)
     if isinstance(written, Written):
-        return _go(request, written.flow, cookie, ports, config)
-    if written.flow is None or written.flow.status is Status.STARTED:  # open in another browser: its owner decides
-        return _confirm(request, browser, flow_id, ports)
+        return _redirect(request, written.flow, attempt, ports, config)
+    if written.flow is None or written.flow.status is Status.STARTED:  # open in another browser: ask the person
+        return _confirm(request, browser, ports)
     return NotStartable(written.flow.status)
 
 
 def readable_cookie(text: str | None) -> Secret | None:
-    """Return a cookie's value if it has the form of one of ours: anything else is as good as none."""
+    """Return a cookie's value, or None if it does not have the form of one of this stack's cookies."""
     return Secret(text) if text is not None and is_cookie(text) else None
+
+
+def _attempt(cookie: Secret, flow_id: str) -> _Attempt:
+    return _Attempt(cookie, state_of(cookie, flow_id))
 
 
 def _check_form(browser: Browser, flow_id: str) -> None:
@@ -117,28 +130,21 @@ def _check_form(browser: Browser, flow_id: str) -> None:
         raise LinkRefusedError("form_nonce_wrong")
 
 
-def _confirm(request: LinkRequest, browser: Browser, flow_id: str, ports: ConnectPorts) -> Confirm:
+def _confirm(request: LinkRequest, browser: Browser, ports: ConnectPorts) -> Confirm:
     cookie = browser.form_cookie or new_cookie(ports.random_bytes(COOKIE_BYTES))
-    return Confirm(request, flow_id, form_cookie=cookie, form_nonce=form_nonce_of(cookie, flow_id))
+    nonce = form_nonce_of(cookie, request.flow_id)
+    return Confirm(request, request.flow_id, form_cookie=cookie, form_nonce=nonce)
 
 
-def _write(
-    request: LinkRequest,
-    cookie: Secret,
-    rule: StartRule,
-    redirect_uri: str,
-    now: datetime,
-    ports: ConnectPorts,
-    config: Config,
-) -> Written | NotWritten:
-    flow_id = flow_id_of(request.customer_id, request.link_id)
+def _row(request: LinkRequest, attempt: _Attempt, redirect_uri: str, now: datetime, config: Config) -> Flow:
+    """Return the row that this attempt writes."""
     moment = epoch_ms(now)
     link_end = request.expires_at + DEADLINE_PAST_LINK_SECONDS
     deadline = min(moment + config.state_lifetime * 1000, link_end * 1000)
-    flow = Flow(
-        flow_id=flow_id,
+    return Flow(
+        flow_id=request.flow_id,
         status=Status.STARTED,
-        state_hash=digest(state_of(cookie, flow_id)),
+        state_hash=digest(attempt.state),
         mode=config.connect_mode,
         customer_id=request.customer_id,
         redirect_uri=redirect_uri,
@@ -153,25 +159,24 @@ def _write(
         nonce=request.nonce,
         metadata=request.metadata,
     )
-    return ports.flows.start(flow, rule)
 
 
-def _go(
-    request: LinkRequest, flow: Flow, cookie: Secret, ports: ConnectPorts, config: Config
+def _redirect(
+    request: LinkRequest, flow: Flow, attempt: _Attempt, ports: ConnectPorts, config: Config
 ) -> Redirect | SessionUnavailable:
-    state = state_of(cookie, flow.flow_id)
     max_age = max(1, (flow.deadline - flow.started_at) // 1000)
     if flow.mode is ConnectMode.STATIC or ports.sessions is None:
-        return Redirect(authorize_url(request, flow, state, config), flow.flow_id, cookie, max_age)
-    try:
-        location = _session_url(request, flow, state, ports, ports.sessions, config)
-    except TryAgainError as error:
-        return SessionUnavailable(error, flow.flow_id, cookie, max_age)
-    return Redirect(location, flow.flow_id, cookie, max_age)
+        location = authorize_url(request, flow, attempt.state, config)
+    else:
+        try:
+            location = _session_url(request, flow, attempt.state, ports, ports.sessions, config)
+        except TryAgainError as error:
+            return SessionUnavailable(error, flow.flow_id, attempt.cookie, max_age)
+    return Redirect(location, flow.flow_id, attempt.cookie, max_age)
 
 
 def authorize_url(request: LinkRequest, flow: Flow, state: Secret, config: Config) -> str:
-    """Return Finch's static authorize URL: each parameter once, products separated by spaces (finch docs: redirect)."""
+    """Return Finch's static authorize URL: each parameter once, products separated by spaces (Finch docs: redirect)."""
     parameters = {
         "client_id": config.finch_client_id,
         "redirect_uri": flow.redirect_uri,
@@ -195,7 +200,7 @@ def _session_url(
     sessions: FinchSessions,
     config: Config,
 ) -> str:
-    """Open a Connect session, or a re-authentication when there is a connection already, and add the state."""
+    """Open a Connect session, or a re-authentication if the connection exists, and return its URL with the state."""
     minutes, deadline = max(1, (flow.deadline - flow.started_at) // 60_000), ports.deadline
     secret, uri = ports.client_secrets.read(), flow.redirect_uri
     opened: SessionOpened | AlreadyConnected
@@ -210,5 +215,5 @@ def _session_url(
         )
     url, ours = urlsplit(opened.connect_url), urlsplit(config.finch_connect_url)
     if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.fragment:
-        raise TryAgainError("session_url_elsewhere")  # the browser goes to Finch and nowhere else
+        raise TryAgainError("session_url_elsewhere")  # the browser may be sent to Finch only
     return f"{opened.connect_url}{'&' if url.query else '?'}{urlencode({'state': state.reveal()})}"

@@ -1,29 +1,43 @@
-"""What the sweeper does: move on whatever is overdue, wherever a function died or a service was away."""
+"""The sweeper: it moves on whatever is overdue, wherever a function died or a service was away."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from finch_connect.config import Config
 from finch_connect.domain.connection import Connection
 from finch_connect.domain.errors import FinchConnectError, TryAgainError
-from finch_connect.domain.flow import SETTLED, Flow, NotWritten, Status, epoch_ms
+from finch_connect.domain.flow import SETTLED, Flow, NotPublished, NotWritten, Status, epoch_ms
 from finch_connect.domain.secret import Secret
 from finch_connect.flow import token_storage
 from finch_connect.flow.outbox import publish
 from finch_connect.flow.ports import EVENTS_AT_ONCE, SweeperPorts
 
 SWEEP_RESERVE_SECONDS = 20.0
-"""A sweep begins nothing new when less than this is left."""
+"""A sweep starts nothing new when less time than this remains."""
+
+
+type PublishResult = tuple[Flow, Exception | NotPublished | None]
+"""A flow, and what prevented its publication (None: it was published)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """A flow that the sweeper settled. `found_in` is where its token was: vault, fallback, or None (nowhere)."""
+
+    outcome: Flow
+    found_in: str | None = None
 
 
 @dataclass(slots=True)
 class Sweep:
     """What one sweep did, for its log line.
 
-    `settled` are the flows that it gave an outcome; `stored` of them had a token waiting in the fallback, `recovered`
-    had one in the vault. `stuck` are the ids of flows that it could not move on; `unexpected` is what nobody foresaw.
+    `settled` are the flows to which it gave an outcome. Of these, `stored` had a token in the fallback and `recovered`
+    had one in the vault. `stuck` are the ids of flows that it could not move on. `unexpected` are errors that are a
+    mistake in this code, or rows that cannot be read.
     """
 
     settled: list[Flow] = field(default_factory=list)
@@ -33,142 +47,152 @@ class Sweep:
     stuck: list[str] = field(default_factory=list)
     unexpected: list[Exception] = field(default_factory=list)
 
-    def number(self, status: Status) -> int:
+    def count_of(self, status: Status) -> int:
         """Return how many flows got this outcome."""
         return sum(flow.status is status for flow in self.settled)
+
+    def add(self, moved: Moved | None) -> None:
+        """Count a flow that was moved on; None counts nothing."""
+        if moved is not None:
+            self.settled.append(moved.outcome)
+            self.stored += moved.found_in == "fallback"
+            self.recovered += moved.found_in == "vault"
+
+    def add_stuck(self, flow_id: str, problem: Exception | NotPublished) -> None:
+        """Count a flow that could not be moved on."""
+        self.stuck.append(flow_id)
+        if isinstance(problem, Exception) and not isinstance(problem, FinchConnectError):
+            self.unexpected.append(problem)
+
+    def add_published(self, results: Sequence[PublishResult]) -> None:
+        """Count the flows of a batch that were published, and those that were not."""
+        for flow, problem in results:
+            if problem is None:
+                self.published += 1
+            else:
+                self.add_stuck(flow.flow_id, problem)
 
 
 def sweep(ports: SweeperPorts, config: Config) -> Sweep:
     """Move on everything that is overdue, the most overdue first, while there is time.
 
-    Leases come first: a flow whose token turns out to be in the vault is connected, not orphaned. Raises
+    Leases come first, because a flow whose token is in the vault is connected and not orphaned. Raises
     ServiceUnavailableError when the table cannot be read at all.
     """
     done, unpublished, now = Sweep(), list[Flow](), epoch_ms(ports.clock())
-    for connection in _readable(ports.connections.leases(now), done):
-        if not _is_time(ports):
+    for connection in _read(ports.connections.leases(now)):
+        if not _has_time(ports):
             return done
-        with _Each(connection.flow_id, done):
-            _end_lease(connection, done, ports)
-    unclear = frozenset(done.stuck)  # where their tokens are is not known, so their outcome is not either
-    for flow in _readable(ports.flows.due(now), done):
-        if not _is_time(ports):
+        if isinstance(connection, Exception):
+            done.unexpected.append(connection)
+            continue
+        with _isolating(connection.flow_id, done):
+            done.add(_end_lease(connection, ports))
+    unclear = frozenset(done.stuck)  # where their tokens are is unknown, so their outcome is as well
+    for flow in _read(ports.flows.due(now)):
+        if not _has_time(ports):
             break
-        if flow.status in SETTLED:
+        if isinstance(flow, Exception):
+            done.unexpected.append(flow)
+        elif flow.status in SETTLED:
             unpublished.append(flow)
         elif flow.flow_id not in unclear:
-            with _Each(flow.flow_id, done):
-                _move_on(flow, done, ports, config)
+            with _isolating(flow.flow_id, done):
+                done.add(_move_on(flow, ports, config))
         if len(unpublished) == EVENTS_AT_ONCE:
-            _publish(unpublished, done, ports)
+            done.add_published(_publish(unpublished, ports))
             unpublished = []
-    if unpublished:
-        with _Each(unpublished[0].flow_id, done):
-            _publish(unpublished, done, ports)
+    done.add_published(_publish(unpublished, ports))
     return done
 
 
-def _readable[Row](rows: Iterator[Row], done: Sweep) -> Iterator[Row]:
-    """Yield the rows that can be read: one that nobody of ours wrote must not hold up all that come after it."""
+def _read[Row](rows: Iterator[Row]) -> Iterator[Row | Exception]:
+    """Yield each row, or the error that reading it raised: one unreadable row must not hold up those after it."""
     while True:
         try:
-            row = next(rows)
+            yield next(rows)
         except StopIteration:
             return
         except (KeyError, ValueError, TypeError) as error:
-            done.unexpected.append(error)
-        else:
-            yield row
+            yield error
 
 
-class _Each:
-    """One flow that cannot be moved must not hold up the others; nor must a mistake of ours, which is to be logged."""
-
-    def __init__(self, flow_id: str, done: Sweep) -> None:
-        self._flow_id, self._done = flow_id, done
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        self._done.stuck.append(self._flow_id)
-        if not isinstance(error, FinchConnectError):
-            self._done.unexpected.append(error)
-        return True
+@contextmanager
+def _isolating(flow_id: str, done: Sweep) -> Iterator[None]:
+    """Keep one flow that cannot be moved on from holding up the others, also if the cause is a mistake in this code."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  # whatever it is, it is logged, and the flow stays due
+        done.add_stuck(flow_id, error)
 
 
-def _is_time(ports: SweeperPorts) -> bool:
+def _has_time(ports: SweeperPorts) -> bool:
     return ports.deadline.remaining() > SWEEP_RESERVE_SECONDS
 
 
-def _publish(flows: list[Flow], done: Sweep, ports: SweeperPorts) -> None:
-    """Publish what the relay did not: its stream lost it, or the mark failed.
+def _publish(flows: Sequence[Flow], ports: SweeperPorts) -> Sequence[PublishResult]:
+    """Publish what the relay did not, because its stream lost the record or the row was not marked.
 
-    Whatever goes wrong with a batch, each of its outcomes then has a try of its own.
+    If a whole batch fails, each flow is tried by itself.
     """
     try:
-        unpublished = publish(flows, ports)
-    except Exception:  # a mistake of ours: it is met again below, by the one flow that it is about
+        refused = {one.flow.flow_id: one for one in publish(flows, ports)}
+    except Exception as error:  # noqa: BLE001  # a mistake in this code: the flow that causes it raises it again
         if len(flows) == 1:
-            raise
-        for flow in flows:
-            with _Each(flow.flow_id, done):
-                _publish([flow], done, ports)
-        return
-    done.stuck += [one.flow.flow_id for one in unpublished]
-    done.published += len(flows) - len(unpublished)
+            return [(flows[0], error)]
+        return [result for flow in flows for result in _publish([flow], ports)]
+    return [(flow, refused.get(flow.flow_id)) for flow in flows]
 
 
-def _end_lease(connection: Connection, done: Sweep, ports: SweeperPorts) -> None:
-    """End a lease that has passed: its flow has settled, or a function died, with the token stored or not."""
+def _end_lease(connection: Connection, ports: SweeperPorts) -> Moved | None:
+    """End a lease that has expired: its flow has settled, or its function died before or after it stored the token."""
     flow = ports.flows.get(connection.flow_id)
     if flow is None or flow.claimed_at != connection.claimed_at:
-        flow = None  # an earlier attempt's lease: what it has stored still counts
-    stored = ports.vault.find(connection.secret_name, version=connection.version)
+        flow = None  # the lease of an earlier attempt, whose stored token still counts
+    stored, moved = ports.vault.find(connection.secret_name, version=connection.version), None
     if flow is not None and flow.status in {Status.CLAIMED, Status.UNSTORED}:
         if stored is None or ports.fallback.get(flow.attempt) is not None:
-            return  # the flow itself is overdue or will be, and its outcome ends the lease
+            return None  # the flow is or will be overdue, and its outcome ends the lease
         outcome = token_storage.connected_from_vault(flow, connection, stored, ports.clock())
-        done.recovered += _settled(outcome, flow.status, done, ports)
+        moved = _settle(outcome, flow.status, ports, "vault")
     ports.connections.end_lease(
         connection.connection_id,
         flow_id=connection.flow_id,
         claimed_at=connection.claimed_at,
         stored=stored is not None,
     )
+    return moved
 
 
-def _move_on(flow: Flow, done: Sweep, ports: SweeperPorts, config: Config) -> None:
+def _move_on(flow: Flow, ports: SweeperPorts, config: Config) -> Moved | None:
+    """Settle a flow that nobody finished. Raises TryAgainError while a lease has to expire first."""
     if flow.status is Status.STARTED:
         outcome = flow.settled(Status.ABANDONED, at=ports.clock(), reason="deadline_passed")
-        _settled(outcome, flow.status, done, ports)
-        return
+        return _settle(outcome, flow.status, ports)
     text = ports.fallback.get(flow.attempt)
     if text is not None:
-        done.stored += _store_waiting(flow, text, done, ports, config)
-        return
+        return _store_from_fallback(flow, text, ports, config)
     now = ports.clock()
-    if (quarantined := token_storage.quarantined_from_vault(flow, ports, config, now)) is not None:
-        done.recovered += _settled(quarantined, flow.status, done, ports)
-    elif token_storage.is_stored(flow, ports, config):
-        raise TryAgainError("lease_not_over", flow_id=flow.flow_id)  # then the next sweep finishes it
-    else:
-        lost = "token_lost" if flow.status is Status.UNSTORED else "interrupted"
-        _settled(flow.settled(Status.ORPHANED, at=now, reason=lost), flow.status, done, ports)
+    quarantined = token_storage.quarantined_from_vault(flow, ports, config, now)
+    if quarantined is not None:
+        return _settle(quarantined, flow.status, ports, "vault")
+    if token_storage.is_stored(flow, ports, config):
+        raise TryAgainError("lease_not_over", flow_id=flow.flow_id)  # the next sweep finishes it
+    reason = "token_lost" if flow.status is Status.UNSTORED else "interrupted"
+    return _settle(flow.settled(Status.ORPHANED, at=now, reason=reason), flow.status, ports)
 
 
-def _store_waiting(flow: Flow, text: Secret, done: Sweep, ports: SweeperPorts, config: Config) -> int:
-    """Move a token from the fallback to where it belongs. Repeatable at every step: the row is settled last."""
-    outcome = token_storage.store_grant(flow, token_storage.grant_in(text), ports, config, ports.clock())
+def _store_from_fallback(flow: Flow, text: Secret, ports: SweeperPorts, config: Config) -> Moved | None:
+    """Store a token that waits in the fallback. Each step can be repeated, because the row is settled last."""
+    grant = token_storage.grant_in(text)
+    misfit = token_storage.find_misfit(flow, grant, config)
+    outcome = token_storage.store_grant(flow, grant, misfit, ports, config, ports.clock())
     ports.fallback.delete(flow.attempt)
-    return _settled(outcome, flow.status, done, ports)
+    return _settle(outcome, flow.status, ports, "fallback")
 
 
-def _settled(outcome: Flow, was: Status, done: Sweep, ports: SweeperPorts) -> int:
-    """Write an outcome and return 1; 0 for a flow that moved on by itself meanwhile, which is left alone."""
+def _settle(outcome: Flow, was: Status, ports: SweeperPorts, found_in: str | None = None) -> Moved | None:
+    """Write an outcome and return it. Returns None for a flow that has moved on meanwhile, and leaves it alone."""
     if isinstance(ports.flows.settle(outcome, was=was), NotWritten):
-        return 0
-    done.settled.append(outcome)
-    return 1
+        return None
+    return Moved(outcome, found_in)

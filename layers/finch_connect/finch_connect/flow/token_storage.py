@@ -1,17 +1,17 @@
-"""From a granted token to its place: the checks of the answer, the connection's owner, one secret per connection.
+"""Where a granted token goes: the checks of Finch's answer, the connection's lease, one secret for each connection.
 
-The callback does this at once and the sweeper does it later for a token that had to wait, so it stands here once.
+The callback uses it at once. The sweeper uses it later, for a token that had to wait in the fallback.
 """
 
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Protocol
 
 from finch_connect.config import Config
-from finch_connect.domain.connection import Connection, Leased, StoredSecret
+from finch_connect.domain.connection import CONNECTION_ID, Connection, Leased, StoredSecret
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import Flow, Status, epoch_ms
 from finch_connect.domain.grant import Grant
@@ -20,104 +20,28 @@ from finch_connect.flow.ports import ConnectionTable, Vault
 
 DOCUMENT_VERSION = 1
 
-_CONNECTION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
-
 
 class StoragePorts(Protocol):
-    """The part of the callback's and the sweeper's ports that token storage uses."""
+    """The ports of the callback, the sweeper and the operator that token storage uses."""
 
     @property
     def connections(self) -> ConnectionTable:
-        """Who owns a connection."""
+        """Who owns a connection, and which claim stores its token."""
         ...
 
     @property
     def vault(self) -> Vault:
-        """Where tokens live."""
+        """Where tokens are stored."""
         ...
 
 
-def store_grant(flow: Flow, grant: Grant, ports: StoragePorts, config: Config, now: datetime) -> Flow:
-    """Check, own and store a granted token; return the flow with its outcome (connected or quarantined).
+def find_misfit(flow: Flow, grant: Grant, config: Config) -> str | None:  # noqa: PLR0911  # one line for each check
+    """Return why an answer does not fit the request that it answers, or None if it fits.
 
-    Repeating it for the same flow and token changes nothing. Raises ServiceUnavailableError when the table or the
-    vault does not answer, or another claim is storing a token of this connection: this one then has no place yet.
+    Finch has neither PKCE nor a nonce, so an injected code shows only in what the answer echoes (RFC 9700 section
+    2.1.1). What Finch leaves out is not held against the answer.
     """
-    misfit = find_misfit(flow, grant, config)
-    if misfit is not None or grant.connection_id is None or flow.claimed_at is None:
-        return _quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
-
-    name = _connection_name(grant.connection_id, config)
-    lease = ports.connections.acquire_lease(connection_for(flow, grant.connection_id, grant, name), now=epoch_ms(now))
-    if isinstance(lease, Leased):
-        return _store(flow, grant, lease, name, ports, now)
-    if lease.current.customer_id != flow.customer_id:
-        return _quarantine(flow, grant, "owner_mismatch", ports, config, now)
-    if (lease.current.stored_claim or 0) >= flow.claimed_at:
-        # A later claim of the same customer has stored a newer token: this one is not stored over it.
-        return flow.settled(Status.CONNECTED, at=now, reason="superseded", reauthorized=True, **_identity(grant))
-    # Another claim is storing right now, or died at it: which token is the newer one is decided when that is known.
-    raise ServiceUnavailableError("connection_leased", flow_id=flow.flow_id)
-
-
-def connection_for(flow: Flow, connection_id: str, grant: Grant, secret_name: str) -> Connection:
-    """Return the connection's row as this claimed flow would own it."""
-    return Connection(
-        connection_id=connection_id,
-        customer_id=flow.customer_id,
-        flow_id=flow.flow_id,
-        claimed_at=flow.claimed_at or 0,
-        version=flow.state_hash,
-        secret_name=secret_name,
-        provider_id=grant.provider_id,
-        products=grant.products or (),
-        client_type=grant.client_type,
-        finch_request_id=grant.request_id,
-    )
-
-
-def connected_from_vault(flow: Flow, connection: Connection, stored: StoredSecret, now: datetime) -> Flow:
-    """Return the flow as its own callback would have settled it, had it lived: its token is in the vault."""
-    return flow.settled(
-        Status.CONNECTED,
-        at=now,
-        reauthorized=connection.stored_claim is not None,
-        connection_id=connection.connection_id,
-        provider_id=connection.provider_id,
-        client_type=connection.client_type,
-        granted_products=connection.products or None,
-        finch_request_id=connection.finch_request_id,
-        secret_arn=stored.arn,
-        secret_version_id=stored.version_id,
-    )
-
-
-def quarantined_from_vault(flow: Flow, ports: StoragePorts, config: Config, now: datetime) -> Flow | None:
-    """Return the flow as quarantined if this attempt's token was put there, and None if it was not.
-
-    What did not fit is not known any more: the reason says that the callback was interrupted.
-    """
-    stored = ports.vault.find(_quarantine_name(flow, config), version=flow.state_hash)
-    if stored is None:
-        return None
-    where = {"secret_arn": stored.arn, "secret_version_id": stored.version_id}
-    return flow.settled(Status.QUARANTINED, at=now, reason="interrupted", **where)
-
-
-def is_stored(flow: Flow, ports: StoragePorts, config: Config) -> bool:
-    """Tell whether this attempt's token is in its connection's secret, as far as the row names the connection."""
-    if flow.connection_id is None:
-        return False
-    return ports.vault.find(_connection_name(flow.connection_id, config), version=flow.state_hash) is not None
-
-
-def find_misfit(flow: Flow, grant: Grant, config: Config) -> str | None:  # noqa: PLR0911  # one line a check
-    """Return why an answer does not fit the request it should answer, or None when it does.
-
-    Finch knows neither PKCE nor a nonce, so an injected code can only be seen from what the answer echoes
-    (RFC 9700 section 2.1.1); what Finch leaves out is not held against it.
-    """
-    if grant.connection_id is None or not _CONNECTION_ID.fullmatch(grant.connection_id):
+    if grant.connection_id is None or not CONNECTION_ID.fullmatch(grant.connection_id):
         return "connection_unknown"
     if grant.customer_id is not None and grant.customer_id != flow.customer_id:
         return "customer_mismatch"
@@ -132,23 +56,103 @@ def find_misfit(flow: Flow, grant: Grant, config: Config) -> str | None:  # noqa
     return None
 
 
-def document(flow: Flow, grant: Grant) -> Secret:
-    """Return what is stored: JSON, byte-stable (sorted keys, no spaces), the token and what identifies it.
+def store_grant(
+    flow: Flow, grant: Grant, misfit: str | None, ports: StoragePorts, config: Config, now: datetime
+) -> Flow:
+    """Store a granted token under its connection, or in quarantine if there is a `misfit` or another owner.
 
-    `customer_id` is the team's own; `finch_customer_id` is what Finch echoed, when it did.
+    Returns the flow with its outcome, connected or quarantined. A repetition with the same flow and token changes
+    nothing. Raises ServiceUnavailableError when the table or the vault does not answer, or while another claim is
+    storing a token of this connection.
     """
-    content = {
+    if misfit is not None or grant.connection_id is None or flow.claimed_at is None:
+        return _quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
+
+    connection = connection_for(flow, grant, config.names.connection_secret(grant.connection_id))
+    lease = ports.connections.acquire_lease(connection, now=epoch_ms(now))
+    if isinstance(lease, Leased):
+        return store_leased(flow, grant, connection, lease, ports, now)
+    if lease.current.customer_id != flow.customer_id:
+        return _quarantine(flow, grant, "owner_mismatch", ports, config, now)
+    if (lease.current.stored_claim or 0) >= flow.claimed_at:
+        # A later claim of the same customer has stored a newer token, which this one must not replace.
+        return flow.settled(Status.CONNECTED, at=now, reason="superseded", reauthorized=True, **_outcome(grant))
+    # Another claim is storing, or its function died. Which token is newer is decided when that is known.
+    raise ServiceUnavailableError("connection_leased", flow_id=flow.flow_id)
+
+
+def store_leased(
+    flow: Flow, grant: Grant, connection: Connection, lease: Leased, ports: StoragePorts, now: datetime
+) -> Flow:
+    """Store the token of a leased connection and return the connected flow. Raises ServiceUnavailableError."""
+    text, exists = document(flow, grant), lease.before is not None
+    stored = ports.vault.put(connection.secret_name, text, version=connection.version, exists=exists)
+    return flow.settled(
+        Status.CONNECTED, at=now, reauthorized=lease.is_reauthorization, **_outcome(grant), **_secret(stored)
+    )
+
+
+def connection_for(flow: Flow, grant: Grant, secret_name: str) -> Connection:
+    """Return the connection's row as this claimed flow would own it. Raises ValueError if the grant names none."""
+    if grant.connection_id is None or flow.claimed_at is None:
+        raise ValueError("a connection belongs to a claimed flow whose grant names it")
+    return Connection(
+        connection_id=grant.connection_id,
+        customer_id=flow.customer_id,
+        flow_id=flow.flow_id,
+        claimed_at=flow.claimed_at,
+        version=flow.state_hash,
+        secret_name=secret_name,
+        provider_id=grant.provider_id,
+        products=grant.products,
+        client_type=grant.client_type,
+        finch_request_id=grant.finch_request_id,
+    )
+
+
+def connected_from_vault(flow: Flow, connection: Connection, stored: StoredSecret, now: datetime) -> Flow:
+    """Return the flow as its own callback would have settled it after it stored the token."""
+    reauthorized = connection.stored_claim is not None
+    return flow.settled(Status.CONNECTED, at=now, reauthorized=reauthorized, **_outcome(connection), **_secret(stored))
+
+
+def quarantined_from_vault(flow: Flow, ports: StoragePorts, config: Config, now: datetime) -> Flow | None:
+    """Return the flow as quarantined if this attempt's token is in quarantine, else None.
+
+    The callback died before it wrote what did not fit, so the reason is `interrupted`.
+    """
+    stored = ports.vault.find(config.names.quarantine_secret(flow.flow_id), version=flow.state_hash)
+    if stored is None:
+        return None
+    return flow.settled(Status.QUARANTINED, at=now, reason="interrupted", **_secret(stored))
+
+
+def is_stored(flow: Flow, ports: StoragePorts, config: Config) -> bool:
+    """Return whether this attempt's token is in its connection's secret. False if the row names no connection."""
+    if flow.connection_id is None:
+        return False
+    name = config.names.connection_secret(flow.connection_id)
+    return ports.vault.find(name, version=flow.state_hash) is not None
+
+
+def unstored(flow: Flow, grant: Grant, now: datetime) -> Flow:
+    """Return the flow as settled while its token waits in the fallback."""
+    return flow.settled(Status.UNSTORED, at=now, **_outcome(grant))
+
+
+def document(flow: Flow, grant: Grant) -> Secret:
+    """Return the text that is stored: JSON with the token and what identifies it.
+
+    It is byte-stable (sorted keys, no spaces). `customer_id` is the team's own, `finch_customer_id` is Finch's echo.
+    """
+    facts = {"entity_ids": [], **grant.facts}
+    content: Mapping[str, object] = {
+        **facts,
         "version": DOCUMENT_VERSION,
         "access_token": grant.access_token.reveal(),
-        "connection_id": grant.connection_id,
         "customer_id": flow.customer_id,
-        "finch_customer_id": grant.customer_id,
-        "provider_id": grant.provider_id,
-        "client_type": grant.client_type,
-        "connection_type": grant.connection_type,
-        "products": None if grant.products is None else list(grant.products),
-        "entity_ids": list(grant.entity_ids),
-        "finch_request_id": grant.request_id,
+        "finch_customer_id": facts.get("customer_id"),
+        "finch_request_id": grant.finch_request_id,
         "flow_id": flow.flow_id,
     }
     present = {name: value for name, value in content.items() if value is not None}
@@ -156,63 +160,30 @@ def document(flow: Flow, grant: Grant) -> Secret:
 
 
 def grant_in(text: Secret) -> Grant:
-    """Return the grant that `document` wrote. Raises ValueError or KeyError for anything else."""
+    """Return the grant in a text that `document` wrote. Raises ValueError or KeyError for any other text."""
     content = json.loads(text.reveal())
-    products = content.get("products")
-    return Grant(
-        access_token=Secret(content["access_token"]),
-        request_id=content.get("finch_request_id"),
-        connection_id=content.get("connection_id"),
-        customer_id=content.get("finch_customer_id"),
-        provider_id=content.get("provider_id"),
-        client_type=content.get("client_type"),
-        connection_type=content.get("connection_type"),
-        products=None if products is None else tuple(products),
-        entity_ids=tuple(content["entity_ids"]),
-    )
-
-
-def _store(flow: Flow, grant: Grant, lease: Leased, name: str, ports: StoragePorts, now: datetime) -> Flow:
-    stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=lease.before is not None)
-    return flow.settled(
-        Status.CONNECTED,
-        at=now,
-        reauthorized=lease.before is not None and lease.before.stored_claim is not None,
-        secret_arn=stored.arn,
-        secret_version_id=stored.version_id,
-        **_identity(grant),
-    )
+    facts = {**content, "customer_id": content.get("finch_customer_id")}
+    return Grant.from_facts(Secret(content["access_token"]), content.get("finch_request_id"), facts)
 
 
 def _quarantine(flow: Flow, grant: Grant, reason: str, ports: StoragePorts, config: Config, now: datetime) -> Flow:
-    """Put the token aside for a person to decide. Nothing is disconnected: that could be the attacker's aim."""
-    name = _quarantine_name(flow, config)
+    """Quarantine the token until a person decides. Nothing is disconnected, because that may be the attacker's aim."""
+    name = config.names.quarantine_secret(flow.flow_id)
     stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=False)
-    return flow.settled(
-        Status.QUARANTINED,
-        at=now,
-        reason=reason,
-        secret_arn=stored.arn,
-        secret_version_id=stored.version_id,
-        **_identity(grant),
-    )
+    return flow.settled(Status.QUARANTINED, at=now, reason=reason, **_outcome(grant), **_secret(stored))
 
 
-def _connection_name(connection_id: str, config: Config) -> str:
-    return f"{config.secrets_prefix}/connections/{connection_id}"
-
-
-def _quarantine_name(flow: Flow, config: Config) -> str:
-    return f"{config.secrets_prefix}/quarantine/{flow.flow_id}"
-
-
-def _identity(grant: Grant) -> dict[str, object]:
-    """Return what the row and the event say of a grant; a connection id that is none is left to the document."""
-    known = grant.connection_id is not None and _CONNECTION_ID.fullmatch(grant.connection_id) is not None
+def _outcome(source: Grant | Connection) -> dict[str, object]:
+    """Return what a flow's row and its event say of a connection. A malformed connection id stays in the document."""
+    known = source.connection_id is not None and CONNECTION_ID.fullmatch(source.connection_id) is not None
     return {
-        "connection_id": grant.connection_id if known else None,
-        "provider_id": grant.provider_id,
-        "client_type": grant.client_type,
-        "granted_products": grant.products,
-        "finch_request_id": grant.request_id,
+        "connection_id": source.connection_id if known else None,
+        "provider_id": source.provider_id,
+        "client_type": source.client_type,
+        "granted_products": source.products,
+        "finch_request_id": source.finch_request_id,
     }
+
+
+def _secret(stored: StoredSecret) -> dict[str, object]:
+    return {"secret_arn": stored.arn, "secret_version_id": stored.version_id}

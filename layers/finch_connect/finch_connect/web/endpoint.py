@@ -54,7 +54,7 @@ def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError
     return decorate
 
 
-def count_for_a_person(error: FinchConnectError) -> None:
+def count_operator_errors(error: FinchConnectError) -> None:
     """Count what lets no connection be made until a person has put it right: our secrets, Finch's opinion of them."""
     if error.reason in _UNREADABLE or error.fields.get("operation") == "GetSecretValue":
         count("SecretUnreadable", reason=error.reason)
@@ -66,7 +66,7 @@ def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigate
     ours = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     logger.warning("try_again" if ours else "refused", extra={"reason": error.reason, **error.fields})
     count("TryAgain" if ours else "Refused", reason=error.reason)
-    count_for_a_person(error)
+    count_operator_errors(error)
     # Who may send open links is trying things out on a laptop: tell what is wrong. Anyone else gets one same page.
     facts = [error.reason, *map(str, error.fields.values())]
     return pages.problem(error, as_json=as_json, detail=": ".join(facts) if config.open_links else None)
