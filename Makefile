@@ -1,4 +1,4 @@
-# What you can do here. `make help` lists it; each step says what it does, and what to do when it fails.
+# The commands of this project. `make help` lists them. Each one prints what it does, and what to do when it fails.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -9,7 +9,7 @@ VENV := .venv
 EMULATOR := .venv-emulator
 FAULTS := .venv-faults
 SCAN := .venv-scan
-# `sam build` looks for python3.13 on the PATH; the functions' shared code lies in the layer.
+# `sam build` needs python3.13 on the PATH. The functions' shared code is in the layer.
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export PYTHONPATH := $(CURDIR):$(CURDIR)/layers/finch_connect
 export PYTHONDONTWRITEBYTECODE := 1
@@ -19,48 +19,48 @@ export SAM_CLI_TELEMETRY := 0
 STACK ?= finch-connect
 CONFIG_ENV ?= default
 
-# Whether `sam deploy --guided` has saved this section of samconfig.toml before: it knows the client_id then.
+# Succeeds if `sam deploy --guided` has saved this section of samconfig.toml before: the section then has the client_id.
 CONFIGURED = python -c 'import sys, tomllib; section = tomllib.load(open("samconfig.toml", "rb")).get(sys.argv[1], {}); \
   sys.exit("FinchClientId" not in str(section.get("deploy", {})))'
 
 SAY = @printf '\n\033[1m== %s\033[0m\n'
 
 .PHONY: help
-help: ## This list
+help: ## List these commands
 	@printf 'make \033[1mdemo\033[0m and make \033[1mtest\033[0m need Python 3.13 and nothing else.\n\n'
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sort | awk -F ':.*## ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 .PHONY: demo
-demo: setup ## Run the stack on this machine and make one connection; then http://localhost:3000/ (PORT=, DEMO_ONCE=1)
+demo: setup ## Run the stack on this machine and make one connection; then open http://localhost:3000/ (PORT=, DEMO_ONCE=1)
 	@python -m local.demo
 
 .PHONY: test
-test: setup lint validate scan ## Everything: lint, types, template, and all tests
+test: setup lint validate scan ## Run everything: lint, types, template, and all tests
 	$(SAY) 'pytest'
 	@python -m pytest
 
 .PHONY: attacks
-attacks: setup ## The numbered attacks alone, with their table (part of make test)
+attacks: setup ## Run the numbered attacks, with their table (part of make test)
 	@python -m pytest tests/attacks
 
 .PHONY: mutations
-mutations: setup ## Take each control away in turn: which attack notices? (some twenty minutes; ONLY=word)
+mutations: setup ## Remove each control in turn and show which attack notices (about twenty minutes; ONLY=word)
 	@python -m tests.attacks.mutations $(ONLY)
 
 .PHONY: faults
-faults: setup ## Every call of every function broken in turn, with the table of outcomes (part of make test; RECORD=1 writes it down)
+faults: setup ## Break every call of every function in turn, with the table of outcomes (part of make test; RECORD=1 writes it)
 	@python -m $(if $(RECORD),tests.faults.record,pytest tests/faults)
 
 .PHONY: load
-load: setup ## Many people at once against the local stack, every flow accounted for: FLOWS= BROWSERS= FAULTS=5 (percent) [OVERDUE=] [MINUTES=] [RECORD=1]
+load: setup ## Run many users at once on the local stack and account for every flow: FLOWS= BROWSERS= FAULTS=5 (percent) [OVERDUE=] [MINUTES=] [RECORD=1]
 	@python -m benchmarks.load
 
 .PHONY: scale
-scale: setup ## Write docs/scale.md anew: limits and cost on AWS, from benchmarks/scale and the template
+scale: setup ## Write docs/scale.md again: limits and cost on AWS, from benchmarks/scale and the template
 	@python -m benchmarks.scale
 
 .PHONY: lint
-lint: setup ## ruff, mypy, import contracts
+lint: setup ## Run ruff, mypy and the import contracts
 	$(SAY) 'ruff'
 	@ruff check .
 	@ruff format --check .
@@ -70,13 +70,13 @@ lint: setup ## ruff, mypy, import contracts
 	@lint-imports --no-cache
 
 .PHONY: validate
-validate: setup ## sam validate --lint and cfn-lint on the templates
+validate: setup ## Run sam validate --lint and cfn-lint on the templates
 	$(SAY) 'template'
 	@cfn-lint template.yaml examples/consumer/template.yaml
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} sam validate --lint --template-file template.yaml
 
 .PHONY: scan
-scan: setup $(SCAN)/.installed ## checkov on the templates, as written and expanded; .checkov.yaml has each exception's reason
+scan: setup $(SCAN)/.installed ## Run checkov on the templates, as written and expanded; .checkov.yaml has the reason for each exception
 	$(SAY) 'checkov'
 	@mkdir -p .aws-sam
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} python -m tests.template.expand template.yaml > .aws-sam/expanded.json
@@ -84,52 +84,52 @@ scan: setup $(SCAN)/.installed ## checkov on the templates, as written and expan
 	  --file template.yaml .aws-sam/expanded.json examples/consumer/template.yaml
 
 .PHONY: build
-build: setup ## sam build: functions and layer into .aws-sam
+build: setup ## Build functions and layer into .aws-sam (sam build)
 	@sam build
 
 .PHONY: deploy
-deploy: setup ## Deploy to AWS; asks for what it needs the first time (CONFIG_ENV=staging|prod)
+deploy: setup ## Deploy to AWS; asks for the parameters the first time (CONFIG_ENV=staging|prod)
 	@sam build
 	@if $(CONFIGURED) "$(CONFIG_ENV)"; then guided=; else guided=--guided; fi; \
 	  sam deploy --config-env "$(CONFIG_ENV)" $$guided
 
 .PHONY: credentials
-credentials: setup ## Put Finch's client secret into a deployed stack; it asks for it ([STACK=…])
+credentials: setup ## Ask for Finch's client secret and store it in a deployed stack ([STACK=…])
 	@python -m cli.credentials --stack "$(STACK)"
 
 .PHONY: link
-link: setup ## A signed link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [NAME=…] [STACK=…]
+link: setup ## Sign a link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [NAME=…] [STACK=…]
 	@if [ -z "$(CUSTOMER)" ]; then echo 'Say for whom: make link CUSTOMER=acme' >&2; exit 2; fi
 	@python -m cli.link --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)") \
 	  $(if $(NAME),--name "$(NAME)")
 
 .PHONY: quarantine
-quarantine: setup ## Tokens set aside for you to decide: lists them; [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
+quarantine: setup ## List the tokens in quarantine, or decide on one: [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
 	@python -m cli.quarantine --stack "$(STACK)" $(if $(RELEASE),--release="$(RELEASE)") \
 	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard="$(DISCARD)")
 
 .PHONY: look
-look: setup ## What the logs say: AT=token-lost, a heading of docs/operations.md; or FLOW=flow [HOURS=24] [STACK=…]
+look: setup ## Query the logs: AT=token-lost (a heading of docs/operations.md), or FLOW=flow [HOURS=24] [STACK=…]
 	@if [ -z "$(AT)$(FLOW)" ]; then echo 'Say at what: AT=token-lost (a heading of docs/operations.md), or FLOW=<flow_id>' >&2; exit 2; fi
 	@python -m cli.look --stack "$(STACK)" $(if $(AT),--at "$(AT)") $(if $(FLOW),--flow="$(FLOW)") $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: republish
-republish: setup ## Have outcomes told again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
+republish: setup ## Publish outcomes again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
 	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'Say which: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
 	@python -m cli.republish --stack "$(STACK)" $(if $(FLOW),--flow="$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
 	  $(if $(UNTIL),--until "$(UNTIL)") $(if $(AT_MOST),--at-most "$(AT_MOST)")
 
 .PHONY: bench
-bench: setup ## Cold starts against peers that do the same work (minutes; QUICK=1, RECORD=1, INSTRUCTIONS=1, ONLY="U callback")
+bench: setup ## Measure cold starts against peers that do the same work (minutes; QUICK=1, RECORD=1, INSTRUCTIONS=1, ONLY="U callback")
 	@python -m benchmarks.cold_start $(if $(QUICK),--quick) $(if $(RECORD),--record) $(if $(INSTRUCTIONS),--instructions) \
 	  $(if $(ONLY),--only $(ONLY))
 
 .PHONY: init-durations
-init-durations: setup ## How long cold starts of a deployed stack really take, from its logs ([HOURS=24] [STACK=…])
+init-durations: setup ## Show how long the cold starts of a deployed stack take, from its logs ([HOURS=24] [STACK=…])
 	@python -m cli.cold_starts --stack "$(STACK)" $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: lock
-lock: setup ## Pin the requirements anew, with hashes
+lock: setup ## Pin the requirements again, with hashes
 	$(SAY) 'pip-compile'
 	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/faults \
 	  requirements/scan benchmarks/cold_start/requirements benchmarks/cold_start/peers/{c,u,l,m}/requirements; do \
@@ -139,11 +139,11 @@ lock: setup ## Pin the requirements anew, with hashes
 	done
 
 .PHONY: clean
-clean: ## Remove what was built and installed
+clean: ## Remove everything that was built or installed
 	rm -rf .aws-sam $(VENV) $(EMULATOR) $(FAULTS) $(SCAN) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .PHONY: setup
-setup: $(VENV)/.installed $(EMULATOR)/.installed $(FAULTS)/.installed ## Install what is pinned, once (into .venv, .venv-emulator, .venv-faults)
+setup: $(VENV)/.installed $(EMULATOR)/.installed $(FAULTS)/.installed ## Install the pinned requirements, once (into .venv, .venv-emulator, .venv-faults)
 
 $(VENV)/.installed: requirements/dev.txt requirements/local.txt layers/finch_connect/requirements.txt
 	$(SAY) 'Installing the tools into $(VENV) (about a minute, once)'
@@ -170,7 +170,7 @@ $(SCAN)/.installed: requirements/scan.txt
 	@$(SCAN)/bin/python -m pip install --quiet --require-hashes --no-deps -r requirements/scan.txt
 	@touch $@
 
-# python3.13 by name (pyenv's shims obey .python-version), or through uv, which fetches it.
+# Use python3.13 by name (pyenv's shims follow .python-version), or uv, which downloads it.
 define make_venv
 	rm -rf $(1); \
 	if python3.13 --version >/dev/null 2>&1; then python3.13 -m venv $(1); \
