@@ -21,10 +21,9 @@ from typing import Any
 from benchmarks.cold_start import report
 from benchmarks.cold_start.fake_services import FakeServices, fake_services
 from benchmarks.cold_start.measure import NotDoneError, Start, cold_start, instructions
-from benchmarks.cold_start.subjects import BUILT, ROOT, Subject, subjects
+from benchmarks.cold_start.subjects import BUILT, FOLDER, ROOT, Subject, subjects
 from benchmarks.cold_start.tricks import TRICKS, undone
 
-FOLDER = ROOT / "benchmarks"
 RESULT, CHART = "result.json", "result.svg"
 DOCUMENTS = (ROOT / "docs" / "performance.md", ROOT / "README.md")
 ROUNDS, QUICK_ROUNDS, WARM, COUNTED_WARM = 20, 5, 30, 20
@@ -103,7 +102,7 @@ def write(record: report.Record, folder: Path) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure, print, record; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.cold_start", description=__doc__)
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds, and not the tricks")
     parser.add_argument("--record", action="store_true", help="make this the recorded result, in the documents too")
     parser.add_argument("--instructions", action="store_true", help="count instructions with callgrind (ten minutes)")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.cold_start.fake_services import FakeServices
 from benchmarks.cold_start.runtime_api import RuntimeApi
-from benchmarks.cold_start.subjects import ROOT, Subject, installed
+from benchmarks.cold_start.subjects import FOLDER, Subject, installed
 from cli.waiting import wait_for
 
 TIMEOUT_SECONDS = 60.0
@@ -101,7 +101,7 @@ def instructions(subject: Subject, server: FakeServices, invocations: int) -> in
 @contextlib.contextmanager
 def _running(subject: Subject, api: RuntimeApi, wrapper: list[str]) -> Iterator[subprocess.Popen[bytes]]:
     """Run the subject's process; it is ended at the end of the block. What it prints is dropped unless it fails."""
-    paths = [*subject.paths, installed(ROOT / "benchmarks")]
+    paths = [*subject.paths, installed(FOLDER)]
     environment = {
         **subject.environment,
         "PATH": os.defpath,

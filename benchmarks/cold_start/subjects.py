@@ -23,9 +23,10 @@ from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import base64url, cookie_name, flow_id_of, new_cookie, state_of
 from local.engine.deploy import build
 
-ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[1]
 BUILT = ROOT / ".aws-sam" / "bench"
-PEERS = ROOT / "benchmarks" / "peers"
+PEERS = FOLDER / "peers"
 
 EXCHANGE = ["UpdateItem", "POST /auth/token", "UpdateItem", "CreateSecret", "UpdateItem"]
 """Claim, exchange, lease, store, settle: five round trips, one after the other."""

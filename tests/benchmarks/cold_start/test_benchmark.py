@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cold_start import report
-from benchmarks.cold_start.__main__ import CHART, DOCUMENTS, FOLDER, RESULT
+from benchmarks.cold_start.__main__ import CHART, DOCUMENTS, RESULT
 from benchmarks.cold_start.fake_services import fake_services
 from benchmarks.cold_start.measure import NotDoneError, _check
 from benchmarks.cold_start.runtime_api import RuntimeApi
-from benchmarks.cold_start.subjects import Subject
+from benchmarks.cold_start.subjects import FOLDER, PEERS, Subject
 from benchmarks.cold_start.tricks import TRICKS
 from tests.template import ROOT
 
@@ -32,7 +32,7 @@ def test_the_documents_show_the_recorded_result(document: Path) -> None:
 def test_the_chart_is_of_the_recorded_result() -> None:
     """And the performance page shows it."""
     assert (FOLDER / CHART).read_text() == report.chart(RECORD)
-    assert f"(../benchmarks/{CHART})" in (ROOT / "docs" / "performance.md").read_text()
+    assert f"(../benchmarks/cold_start/{CHART})" in (ROOT / "docs" / "performance.md").read_text()
 
 
 def test_the_record_is_of_every_subject_and_every_trick() -> None:
@@ -102,5 +102,5 @@ def test_every_peer_is_pinned_to_the_layers_botocore() -> None:
     (layers,) = re.findall(
         r"^botocore==(\S+)", (ROOT / "layers/finch_connect/requirements.txt").read_text(), re.MULTILINE
     )
-    for requirements in sorted((ROOT / "benchmarks" / "peers").glob("*/requirements.txt")):
+    for requirements in sorted(PEERS.glob("*/requirements.txt")):
         assert f"botocore=={layers} " in requirements.read_text()
