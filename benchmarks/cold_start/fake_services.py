@@ -1,6 +1,6 @@
 """DynamoDB, Secrets Manager and Finch in one TLS server on 127.0.0.1, as far as one connection needs them.
 
-It answers as they do and remembers what it was asked, so that each subject can be shown to do its work.
+It responds as they do and records the requests, so that the benchmark can check that each subject does its work.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ LINK_KEY = {"kid": "1", "key": "k" * 64}
 CLIENT_SECRET = {"client_secret": "secret-of-the-bench"}
 CONNECTION_ID = "3f0c9f3e-0000-4000-8000-000000000001"
 
-# A started flow as `connect` writes it; the peers write and read the same names.
+# A started flow as `connect` writes it. The peers write and read the same names.
 ROW = {
     "status": {"S": "started"},
     "state_hash": {"S": "0" * 64},
@@ -60,13 +60,13 @@ TOKEN = {
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a process that was ended leaves its connections broken."""
+        """Ignore errors, because a killed process leaves broken connections."""
 
 
 class FakeServices:
-    """The server. `calls` has the operations since the last `forget()`, in order: `PutItem`, `POST /auth/token`, …
+    """The server. `calls` lists the operations since the last `clear()`, such as `PutItem` or `POST /auth/token`.
 
-    `asked` has the headers of those that went to AWS.
+    `aws_headers` lists the headers of the AWS requests.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -75,20 +75,20 @@ class FakeServices:
         self.full_bundle = folder / "full-bundle.pem"
         self.full_bundle.write_bytes(Path(certifi.where()).read_bytes() + authority)
         self.calls: list[str] = []
-        self.asked: list[Mapping[str, str]] = []
-        self._server = _Server(("127.0.0.1", 0), _handler(self.calls, self.asked))
+        self.aws_headers: list[Mapping[str, str]] = []
+        self._server = _Server(("127.0.0.1", 0), _handler(self.calls, self.aws_headers))
         self._server.daemon_threads = True
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(folder / "server.pem")
-        # The handshake belongs into the connection's own thread, not into the one that accepts.
+        # The handshake runs in the connection's thread, not in the thread that accepts connections.
         self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.url = f"https://localhost:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
-    def forget(self) -> None:
-        """Forget what was asked."""
+    def clear(self) -> None:
+        """Discard the recorded requests."""
         self.calls.clear()
-        self.asked.clear()
+        self.aws_headers.clear()
 
     def close(self) -> None:
         """Stop serving."""
@@ -98,7 +98,7 @@ class FakeServices:
 
 @contextmanager
 def fake_services(folder: Path) -> Iterator[FakeServices]:
-    """Serve while the block runs; certificates go into `folder`."""
+    """Serve while the block runs. Certificates are written to `folder`."""
     server = FakeServices(folder)
     try:
         yield server
@@ -106,56 +106,59 @@ def fake_services(folder: Path) -> Iterator[FakeServices]:
         server.close()
 
 
-def _handler(calls: list[str], asked: list[Mapping[str, str]]) -> type[BaseHTTPRequestHandler]:
+def _handler(calls: list[str], aws_headers: list[Mapping[str, str]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        wbufsize = -1  # head and body in one packet, else each answer waits for a delayed ACK
+        wbufsize = -1  # head and body in one packet, otherwise each response waits for a delayed ACK
 
         def do_POST(self) -> None:  # http.server's name
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             operation = self.headers.get("X-Amz-Target", "").rpartition(".")[2]
             calls.append(operation or f"POST {self.path}")
             if operation:
-                asked.append(dict(self.headers))
+                aws_headers.append(dict(self.headers))
             content = _aws(operation, json.loads(body)) if operation else TOKEN
-            answer = json.dumps(content).encode()
+            response = json.dumps(content).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/x-amz-json-1.1" if operation else "application/json")
-            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Content-Length", str(len(response)))
             self.send_header("Finch-Request-Id", "request-of-the-bench")
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(response)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # http.server's name
-            """Say nothing."""
+            """Log nothing."""
 
     return Handler
 
 
-def _aws(operation: str, asked: dict[str, Any]) -> dict[str, Any]:
+def _aws(operation: str, request: dict[str, Any]) -> dict[str, Any]:
     match operation:
         case "UpdateItem":
-            return _updated(asked)
+            return _updated(request)
         case "GetSecretValue":
-            content = LINK_KEY if "link-key" in asked["SecretId"] else CLIENT_SECRET
-            return {"ARN": asked["SecretId"], "Name": "n", "VersionId": "v", "SecretString": json.dumps(content)}
+            content = LINK_KEY if "link-key" in request["SecretId"] else CLIENT_SECRET
+            return {"ARN": request["SecretId"], "Name": "n", "VersionId": "v", "SecretString": json.dumps(content)}
         case "CreateSecret":
-            return {"ARN": f"arn:aws:secretsmanager:eu-central-1:000000000000:secret:{asked['Name']}", "VersionId": "v"}
+            return {
+                "ARN": f"arn:aws:secretsmanager:eu-central-1:000000000000:secret:{request['Name']}",
+                "VersionId": "v",
+            }
     return {}
 
 
-def _updated(asked: dict[str, Any]) -> dict[str, Any]:
-    """Return the row as an update leaves it; nothing for what was before (a connection is new each time)."""
-    if asked.get("ReturnValues") != "ALL_NEW":
+def _updated(request: dict[str, Any]) -> dict[str, Any]:
+    """Return the row after an update. Old values are never returned, because a connection is new each time."""
+    if request.get("ReturnValues") != "ALL_NEW":
         return {}
-    values = asked.get("ExpressionAttributeValues", {})
+    values = request.get("ExpressionAttributeValues", {})
     changed = {name.removeprefix(":set_"): value for name, value in values.items() if name.startswith(":set_")}
     known = {"state_hash": values[":state_hash"]} if ":state_hash" in values else {}
-    return {"Attributes": {**ROW, **asked["Key"], **known, **changed}}
+    return {"Attributes": {**ROW, **request["Key"], **known, **changed}}
 
 
 def _certificates(folder: Path) -> bytes:
-    """Write a throw-away authority and a server certificate for localhost; return the authority's."""
+    """Write a temporary authority and a server certificate for localhost. Return the authority as PEM."""
     now, day = dt.datetime.now(dt.UTC), dt.timedelta(days=1)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Authority of the benchmark")])

@@ -1,4 +1,4 @@
-"""One cold start of one subject under Lambda's runtime client: CPU, wall, memory; and that it did its work."""
+"""One cold start of one subject under Lambda's runtime client: CPU, wall time, memory, and a check of its work."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.cold_start.fake_services import FakeServices
 from benchmarks.cold_start.runtime_api import RuntimeApi
-from benchmarks.cold_start.subjects import ROOT, Subject, installed
+from benchmarks.cold_start.subjects import FOLDER, Subject, installed
 from cli.waiting import wait_for
 
 TIMEOUT_SECONDS = 60.0
@@ -25,19 +25,19 @@ _REDIRECTS = {302, 303}
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """A moment: wall seconds, and the CPU seconds that the process has used (all of its threads)."""
+    """A point in time: wall-clock seconds, and the CPU seconds used by all threads of the process."""
 
     wall: float
     cpu: float
 
     def since(self, other: Stamp) -> Stamp:
-        """Return the difference."""
+        """Return the difference from an earlier stamp."""
         return Stamp(self.wall - other.wall, self.cpu - other.cpu)
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One cold start: seconds for init and first invocation, warm CPU per invocation, and the peak memory in bytes."""
+    """One cold start: init and first invocation, warm CPU seconds per invocation, and peak memory in bytes."""
 
     init: Stamp
     first: Stamp
@@ -46,12 +46,12 @@ class Start:
 
     @property
     def ttfr(self) -> Stamp:
-        """Return the time to first response: init and first invocation."""
+        """Return the time to first response: init plus first invocation."""
         return Stamp(self.init.wall + self.first.wall, self.init.cpu + self.first.cpu)
 
 
 class NotDoneError(Exception):
-    """A subject did not do its work; the text says what is missing."""
+    """A subject did not do its work. The message says what is missing."""
 
 
 def cold_start(subject: Subject, server: FakeServices, *, warm: int) -> Start:
@@ -62,9 +62,9 @@ def cold_start(subject: Subject, server: FakeServices, *, warm: int) -> Start:
         return Stamp(time.monotonic(), _cpu_seconds(pid) if pid else 0.0)
 
     api = RuntimeApi([subject.event() for _ in range(1 + warm)], stamp)
-    server.forget()
+    server.clear()
     try:
-        begun = time.monotonic()
+        started = time.monotonic()
         with _running(subject, api, []) as process:
             pid = process.pid
             _wait(api, process)
@@ -72,17 +72,17 @@ def cold_start(subject: Subject, server: FakeServices, *, warm: int) -> Start:
     finally:
         api.close()
     _check(subject, api, server, 1 + warm)
-    spans = [answered.since(asked) for asked, answered in zip(api.asked, api.answered, strict=True)]
+    spans = [answered.since(requested) for requested, answered in zip(api.requested, api.answered, strict=True)]
     warm_cpu = statistics.median(span.cpu for span in spans[1:]) if warm else 0.0
-    return Start(api.asked[0].since(Stamp(begun, 0.0)), spans[0], warm_cpu, peak)
+    return Start(api.requested[0].since(Stamp(started, 0.0)), spans[0], warm_cpu, peak)
 
 
 def instructions(subject: Subject, server: FakeServices, invocations: int) -> int:
-    """Return how many instructions init and that many invocations take, by callgrind: repeatable, and very slow."""
+    """Return how many instructions init and `invocations` invocations take, by callgrind: repeatable, but very slow."""
     api = RuntimeApi([subject.event() for _ in range(invocations)], lambda: None)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "callgrind.out"
-        server.forget()
+        server.clear()
         wrapper = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"]
         try:
             with _running(subject, api, wrapper) as process:
@@ -94,14 +94,14 @@ def instructions(subject: Subject, server: FakeServices, invocations: int) -> in
         _check(subject, api, server, invocations)
         found = re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE)
     if found is None:
-        raise NotDoneError(f"{subject.name}: callgrind counted nothing")
+        raise NotDoneError(f"{subject.name}: callgrind reported no count")
     return int(found.group(1))
 
 
 @contextlib.contextmanager
 def _running(subject: Subject, api: RuntimeApi, wrapper: list[str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the subject's process; it is ended at the end of the block. What it prints is dropped unless it fails."""
-    paths = [*subject.paths, installed(ROOT / "benchmarks")]
+    """Run the subject's process, and kill it at the end of the block. Its output is dropped unless it fails."""
+    paths = [*subject.paths, installed(FOLDER)]
     environment = {
         **subject.environment,
         "PATH": os.defpath,
@@ -121,7 +121,7 @@ def _running(subject: Subject, api: RuntimeApi, wrapper: list[str]) -> Iterator[
         "LAMBDA_TASK_ROOT": str(subject.paths[0]),
         "_HANDLER": "app.handler",
     }
-    # The interpreter itself, not the virtual environment: nothing but the subject's own packages may be found.
+    # The interpreter itself, not the virtual environment: only the subject's packages may be importable.
     python = sys._base_executable  # type: ignore[attr-defined]
     command = [*wrapper, python, "-m", "awslambdaric", "app.handler"]
     with tempfile.TemporaryFile() as printed:
@@ -140,28 +140,28 @@ def _wait(api: RuntimeApi, process: subprocess.Popen[bytes], seconds: float = TI
     try:
         wait_for(lambda: api.done.is_set() or process.poll() is not None, timeout=seconds, interval=0.05)
     except TimeoutError:
-        raise NotDoneError("did not answer") from None
+        raise NotDoneError("did not respond in time") from None
     if not api.done.is_set():
-        raise NotDoneError(f"ended with {process.returncode}")
+        raise NotDoneError(f"exited with code {process.returncode}")
     if api.error is not None:
         raise NotDoneError(api.error[:2000])
 
 
 def _check(subject: Subject, api: RuntimeApi, server: FakeServices, invocations: int) -> None:
-    """Raise NotDoneError unless each invocation redirected and made its calls, in order."""
+    """Raise NotDoneError unless each invocation returned a redirect and made its calls in order."""
     statuses = {answer.get("statusCode") for answer in api.answers}
     if len(api.answers) != invocations or not statuses <= _REDIRECTS:
-        raise NotDoneError(f"{subject.name}: {len(api.answers)} answers with {statuses}: {api.answers[:1]}")
+        raise NotDoneError(f"{subject.name}: {len(api.answers)} responses with status {statuses}: {api.answers[:1]}")
     work = [call for call in server.calls if call != "GetSecretValue"]
     read = len(server.calls) - len(work)
     if work != list(subject.calls) * invocations or read < subject.secrets:
         raise NotDoneError(
-            f"{subject.name}: made {server.calls}, and should {subject.calls} with {subject.secrets} secrets"
+            f"{subject.name}: expected {subject.calls} and {subject.secrets} secret reads, but it made {server.calls}"
         )
 
 
 def _cpu_seconds(pid: int) -> float:
-    """Return the CPU time of another process, ended threads included (Linux: clock_getcpuclockid(3))."""
+    """Return the CPU time of another process, including ended threads (Linux: clock_getcpuclockid(3))."""
     return time.clock_gettime(((~pid) << 3) | 2)
 
 

@@ -1,6 +1,6 @@
-"""What came out: medians, ratios, tables, a bar chart, and what became slower since the last record.
+"""Results: medians, ratios, tables, a bar chart, and regressions since the last record.
 
-A record is what `result.json` holds. Every table, the chart and the figures in the documents are made of it alone.
+A record is the content of `result.json`. All tables, the chart and the figures in the documents come from it alone.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ BUDGETS = (
     ("L / callback, first response", "L", "callback", "ttfr_cpu", "≥", 1.9),
     ("M / callback, first response", "M", "callback", "ttfr_cpu", "≥", 2.4),
 )
-"""Ratios that the design promises, in CPU time: title, what is divided by what, which figure, and the limit."""
+"""Ratios that the design promises: title, numerator, denominator, figure, comparison and limit."""
 
 type Record = Mapping[str, Any]
-"""`machine`, `subjects`, `tricks` and `instructions`: what was measured, by the subject's or the trick's name."""
+"""`machine`, `subjects`, `tricks` and `instructions`: the measurements by the name of the subject or trick."""
 
 
 def medians(subject: Subject, starts: Sequence[Start]) -> dict[str, Any]:
-    """Return a subject's medians: milliseconds, and megabytes of 1,000,000 bytes."""
+    """Return a subject's medians in milliseconds and in megabytes of 1,000,000 bytes."""
 
     def ms(values: list[float]) -> float:
         return round(statistics.median(values) * 1000, 2)
@@ -51,9 +51,9 @@ def medians(subject: Subject, starts: Sequence[Start]) -> dict[str, Any]:
 
 
 def worth(starts: Sequence[Start], without: Sequence[Start]) -> dict[str, float]:
-    """Return what a trick spares: milliseconds of CPU to the first response and of a warm invocation.
+    """Return what a trick saves: milliseconds of CPU to the first response and of a warm invocation.
 
-    Medians of the rounds' differences: the two starts of a round are seconds apart, and met the same machine.
+    These are medians of the differences within a round, whose two starts are only seconds apart.
     """
     pairs = list(zip(starts, without, strict=True))
     return {
@@ -63,7 +63,7 @@ def worth(starts: Sequence[Start], without: Sequence[Start]) -> dict[str, float]
 
 
 def result_table(record: Record) -> str:
-    """Return the subjects as a Markdown table: milliseconds, and ratios to C."""
+    """Return the subjects as a Markdown table with milliseconds and ratios to C."""
     base = record["subjects"]["C"]
 
     def ratio(one: Mapping[str, Any], what: str) -> str:
@@ -99,11 +99,11 @@ def ratio_table(record: Record) -> str:
         for one in OURS
         for what, said in (("ttfr_cpu", "CPU"), ("ttfr_wall", "wall"))
     ]
-    return _table(["time to first response, a multiple of ours", *PEERS], rows)
+    return _table(["time to first response as a multiple of ours", *PEERS], rows)
 
 
 def budget_table(record: Record) -> str:
-    """Return the budgets as a Markdown table, with what was measured."""
+    """Return the budgets and the measured ratios as a Markdown table."""
     subjects = record["subjects"]
     rows = []
     for title, above, below, what, sign, limit in BUDGETS:
@@ -114,17 +114,17 @@ def budget_table(record: Record) -> str:
 
 
 def trick_table(record: Record) -> str:
-    """Return what each trick spares, the most first, as a Markdown table."""
+    """Return what each trick saves as a Markdown table, the largest saving first."""
     tricks = sorted(record["tricks"].items(), key=lambda trick: -trick[1]["worth"]["ttfr_cpu"])
     rows = [
         [title, one["subject"], f"{one['worth']['ttfr_cpu']:+.1f} ms", f"{one['worth']['warm_cpu']:+.2f} ms"]
         for title, one in tricks
     ]
-    return _table(["without it", "measured on", "CPU to first response", "warm CPU"], rows)
+    return _table(["trick", "measured on", "CPU to first response without it", "warm CPU without it"], rows)
 
 
 def instruction_table(counted: Mapping[str, Sequence[float]]) -> str:
-    """Return instructions to the first response and of a warm invocation as a Markdown table, with ratios to C."""
+    """Return a Markdown table of instructions to the first response and per warm invocation, with ratios to C."""
     first_of_c, warm_of_c = counted["C"]
     rows = [
         [f"**{name}**", f"{first:.0f} M", f"{first / first_of_c:.3f}", f"{warm:.2f} M", f"{warm / warm_of_c:.3f}"]
@@ -139,17 +139,17 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def summary(record: Record) -> str:
-    """Return the ratios as a sentence for people who do not read tables."""
+    """Return the main ratios in sentences."""
     subjects = record["subjects"]
 
     def of(above: str, below: str) -> str:
         return f"{subjects[above]['ttfr_cpu'] / subjects[below]['ttfr_cpu']:.2f}"
 
     return (
-        f"A cold `/connect` takes {of('connect', 'C')} and a cold `/callback` {of('callback', 'C')} of the CPU time of "
-        "a function\nthat does nothing but one put through boto3. The same callback written the usual way takes "
-        f"**{of('U', 'callback')} times**\nours, in FastAPI **{of('M', 'callback')} times**; Finch's SDK with boto3, "
-        f"which keeps no state, {of('L', 'callback')} times."
+        f"A cold `/connect` takes {of('connect', 'C')} times the CPU time of a function that only makes one `PutItem` "
+        f"call through boto3, and a\ncold `/callback` {of('callback', 'C')} times. The same callback written the usual "
+        f"way takes **{of('U', 'callback')} times** the CPU time of ours, and in\nFastAPI **{of('M', 'callback')} "
+        f"times**. A function with Finch's SDK and boto3 that stores no state takes {of('L', 'callback')} times."
     )
 
 
@@ -158,8 +158,8 @@ def _machine(record: Record) -> str:
     return f"{machine['processor']}, Python {machine['python']}, {machine['rounds']} rounds."
 
 
-def documented(text: str, record: Record) -> str:
-    """Return a document with everything between its `bench` marks made anew from the record."""
+def update_document(text: str, record: Record) -> str:
+    """Return a document whose sections between `bench` markers are regenerated from the record."""
     parts: dict[str, Callable[[Record], str]] = {
         "summary": summary,
         "results": result_table,
@@ -177,21 +177,21 @@ def documented(text: str, record: Record) -> str:
 
 
 def regressions(record: Record, before: Record) -> list[str]:
-    """Return what of ours became slower by more than 5 % against C, since an earlier record.
+    """Return which of our figures became more than 5 % slower than in an earlier record.
 
-    Ratios to C in each run: absolute times of two runs, or of two machines, say nothing.
+    The ratios to C are compared, because absolute times of two runs or two machines are not comparable.
     """
     slower = []
     for name in OURS:
         for what in ("ttfr_cpu", "warm_cpu"):
             now, then = (run["subjects"][name][what] / run["subjects"]["C"][what] for run in (record, before))
             if now > then * (1 + REGRESSION):
-                slower.append(f"{name} {what}: {now:.2f} of C, was {then:.2f}")
+                slower.append(f"{name} {what}: {now:.2f} times C, was {then:.2f}")
     return slower
 
 
 def chart(record: Record) -> str:
-    """Return a bar chart as SVG: init and first invocation, in CPU time, as a part of C's time to first response."""
+    """Return an SVG bar chart of the CPU time of init and first invocation, relative to C's time to first response."""
     height, left, width = 34, 190, 520
     subjects = record["subjects"]
     base = subjects["C"]["ttfr_cpu"]

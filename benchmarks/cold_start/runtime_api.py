@@ -1,6 +1,6 @@
-"""A small Lambda Runtime API on 127.0.0.1: hands out events, and notes when the runtime asks and answers.
+"""A small Lambda Runtime API on 127.0.0.1. It serves events, and records when they are requested and answered.
 
-Lambda's own runtime client (`awslambdaric`) speaks to it as it does on AWS (AWS: Lambda runtime API).
+Lambda's runtime client (`awslambdaric`) uses it as on AWS (AWS: Lambda runtime API).
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ DEADLINE_MS = 29_000
 
 class _Server(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: the process was ended."""
+        """Ignore errors, because the process was killed."""
 
 
 class RuntimeApi:
-    """Serves `events` to one function process, one after the other.
+    """Serves `events` to one function process, one after another.
 
-    `asked[n]` is what `stamp()` returned when the n-th event was asked for, `answered[n]` when it was answered with
-    `answers[n]`. After the last answer `done` is set and the process is left waiting.
+    `requested[n]` is the value of `stamp()` when event n was requested, `answered[n]` when `answers[n]` arrived. After
+    the last answer, `done` is set and the process is left waiting.
     """
 
     def __init__(self, events: Sequence[Any], stamp: Callable[[], Any]) -> None:
-        self.asked: list[Any] = []
+        self.requested: list[Any] = []
         self.answered: list[Any] = []
         self.answers: list[Any] = []
         self.error: str | None = None
@@ -59,12 +59,12 @@ class RuntimeApi:
 
             def do_GET(self) -> None:  # http.server's name
                 stamp = api._stamp()
-                number = len(api.asked)
+                number = len(api.requested)
                 if self.path != _NEXT or number >= len(api._events):
                     api.done.set()
-                    time.sleep(60)  # the process is ended meanwhile
+                    time.sleep(60)  # the process is killed in the meantime
                     return
-                api.asked.append(stamp)
+                api.requested.append(stamp)
                 headers = {
                     "Lambda-Runtime-Aws-Request-Id": f"request-{number}",
                     "Lambda-Runtime-Deadline-Ms": str(int(time.time() * 1000) + DEADLINE_MS),
@@ -94,6 +94,6 @@ class RuntimeApi:
                 self.wfile.write(body)
 
             def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # http.server's name
-                """Say nothing."""
+                """Log nothing."""
 
         return Handler

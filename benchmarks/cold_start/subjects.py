@@ -1,4 +1,4 @@
-"""What is measured: our functions as they ship, and the peers, each with its events and the calls it has to make."""
+"""What is measured: our functions as they ship, and the peers. Each has its events and the calls it must make."""
 
 from __future__ import annotations
 
@@ -23,19 +23,21 @@ from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import base64url, cookie_name, flow_id_of, new_cookie, state_of
 from local.engine.deploy import build
 
-ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parents[1]
 BUILT = ROOT / ".aws-sam" / "bench"
-PEERS = ROOT / "benchmarks" / "peers"
+PEERS = FOLDER / "peers"
 
 EXCHANGE = ["UpdateItem", "POST /auth/token", "UpdateItem", "CreateSecret", "UpdateItem"]
-"""Claim, exchange, lease, store, settle: five round trips, one after the other."""
+"""Claim, exchange, lease, store, settle: five sequential round trips."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """A handler with its import path, its environment, and what one invocation of it looks like.
+    """A handler with its import path, environment and events.
 
-    `calls` are the operations that a first invocation makes; those of secrets may come at any place among them.
+    `calls` are the operations of one invocation, in order. `secrets` is the least number of secret reads, which may
+    occur anywhere between them.
     """
 
     name: str
@@ -48,12 +50,12 @@ class Subject:
 
     @property
     def size(self) -> int:
-        """Return the bytes that Lambda unpacks for it."""
+        """Return the number of bytes that Lambda unpacks for it."""
         return sum(file.stat().st_size for path in self.paths for file in path.rglob("*") if file.is_file())
 
 
 def our_functions(server: FakeServices) -> list[Subject]:
-    """Return connect and callback as they ship, pointed at the stand-in."""
+    """Return connect and callback as they ship, configured for the fake services."""
     built = build().parent
     layer = _layer(built / "FinchConnectLayer" / "python", server)
     settings = {**_settings(server), "AWS_CA_BUNDLE": str(_small_bundle(server, layer))}
@@ -64,7 +66,7 @@ def our_functions(server: FakeServices) -> list[Subject]:
 
 
 def subjects(server: FakeServices) -> list[Subject]:
-    """Return all subjects, built and installed, pointed at the stand-in."""
+    """Return all subjects, built, installed and configured for the fake services."""
     ours = our_functions(server)
     usual = {**_settings(server), "AWS_CA_BUNDLE": str(server.full_bundle)}
     least = {**usual, "SSL_CERT_FILE": ours[0].environment["AWS_CA_BUNDLE"]}
@@ -82,7 +84,7 @@ def subjects(server: FakeServices) -> list[Subject]:
 
 
 def _compiled(peer: Path, server: FakeServices) -> Path:
-    """Return a copy of a peer's handler with valid bytecode: our own handlers ship without."""
+    """Return a copy of a peer's handler with valid bytecode. Our handlers ship without."""
     copy = server.authority.with_name(f"peer-{peer.name}")
     shutil.copytree(peer, copy)
     compile_all(copy)
@@ -90,7 +92,7 @@ def _compiled(peer: Path, server: FakeServices) -> Path:
 
 
 def _layer(built: Path, server: FakeServices) -> Path:
-    """Return a copy of the layer whose certifi also trusts the stand-in: our client for Finch reads no variable."""
+    """Return a copy of the layer whose certifi trusts the fake services, because our Finch client reads no variable."""
     copy = server.authority.with_name("layer")
     shutil.copytree(built, copy)
     (copy / "certifi" / "cacert.pem").write_bytes(server.full_bundle.read_bytes())
@@ -98,7 +100,7 @@ def _layer(built: Path, server: FakeServices) -> Path:
 
 
 def installed(peer: Path) -> Path:
-    """Install pinned requirements once, with bytecode that stays valid; return the folder."""
+    """Install pinned requirements once, with bytecode that stays valid, and return the folder."""
     requirements = peer / "requirements.txt"
     folder = BUILT / f"{peer.name}-{hashlib.sha256(requirements.read_bytes()).hexdigest()[:12]}"
     if not folder.exists():
@@ -112,7 +114,7 @@ def installed(peer: Path) -> Path:
 
 
 def compile_all(folder: Path) -> None:
-    """Compile as the layer is compiled: valid whatever the files' times."""
+    """Compile to bytecode as the layer's build does: valid whatever the file times are."""
     _run("-m", "compileall", "-q", "-j", "0", "--invalidation-mode", "unchecked-hash", str(folder))
 
 
@@ -121,7 +123,7 @@ def _run(*arguments: str) -> None:
 
 
 def _small_bundle(server: FakeServices, layer: Path) -> Path:
-    """Return the roots that the layer ships for AWS's endpoints, with the stand-in's authority."""
+    """Return the roots that the layer ships for AWS endpoints, plus the authority of the fake services."""
     shipped = (layer / "finch_connect" / "amazon-root-cas.pem").read_bytes()
     path = server.authority.with_name("small-bundle.pem")
     path.write_bytes(shipped + server.authority.read_bytes())

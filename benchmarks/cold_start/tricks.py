@@ -1,7 +1,7 @@
-"""What each trick is worth: our own functions with one trick undone, measured in the same rounds as everything else.
+"""What each trick saves: our functions with one trick undone, measured in the same rounds as everything else.
 
-A trick is undone in a copy of the built layer, by the text it is made of. One whose text moved or went ends the
-benchmark, and fails a test before.
+A trick is undone in a copy of the built layer by replacing the text that implements it. If that text has changed, the
+benchmark ends with an error. A test fails before that.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from benchmarks.cold_start.fake_services import FakeServices
 from benchmarks.cold_start.subjects import PEERS, Subject, installed
 
 type Edit = tuple[str, str, str]
-"""A module of the layer, what stands there once, and what takes its place."""
+"""A module of the layer, a text that occurs in it once, and its replacement."""
 
 type Change = Callable[[Path, FakeServices, Subject], Subject]
-"""Changes the layer's copy (a folder), or the subject that already uses it."""
+"""Changes the copy of the layer (a folder), or the subject that uses the copy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trick:
-    """One trick: its name, the subject whose start it speeds up, and how it is undone."""
+    """One trick: its title, the subject that it speeds up, and how to undo it."""
 
     title: str
     subject: str
@@ -33,18 +33,18 @@ class Trick:
     change: Change = lambda _layer, _server, subject: subject
 
 
-def undone(trick: Trick, subject: Subject, server: FakeServices) -> Subject:
-    """Return the subject without the trick, under the trick's title. Raises ValueError when its text is not there."""
+def undo(trick: Trick, subject: Subject, server: FakeServices) -> Subject:
+    """Return the subject without the trick, named by the trick's title. Raises ValueError if its text is missing."""
     function, layer = subject.paths
     copy = server.authority.with_name(f"without-{TRICKS.index(trick)}")
-    shutil.copytree(layer, copy, copy_function=os.link)  # 14 MB each otherwise
+    shutil.copytree(layer, copy, copy_function=os.link)  # otherwise 14 MB each
     without = replace(subject, name=trick.title, title=f"{subject.name} without it", paths=(function, copy))
     for module, old, new in trick.edits:
         path = copy / "finch_connect" / module
         text = path.read_text()
         if text.count(old) != 1:
-            raise ValueError(f"{trick.title}: {module} has no such line any more: {old}")
-        path.unlink()  # a link to the layer's own
+            raise ValueError(f"{trick.title}: {module} must contain this text once: {old}")
+        path.unlink()  # a hard link to the layer's file
         path.write_text(text.replace(old, new))
         _compile(path)
     return trick.change(copy, server, without)
@@ -86,7 +86,7 @@ def _packages(peer: str, *names: str) -> Change:
 TRICKS = (
     Trick("bytecode that stays valid after zipping", "callback", change=_no_bytecode),
     Trick("pruned service models", "callback", change=_all_models),
-    Trick("Amazon's authorities alone, for AWS", "callback", change=_all_authorities),
+    Trick("only Amazon's root certificates for AWS", "callback", change=_all_authorities),
     Trick(
         "no garbage collection during init",
         "callback",
@@ -102,7 +102,7 @@ TRICKS = (
         _packages("c", "boto3", "s3transfer"),
     ),
     Trick(
-        "our own JWS instead of PyJWT",
+        "HS256 by hand instead of PyJWT",
         "callback",
         (("domain/jws.py", "import hmac\n", "import hmac\nimport jwt\n"),),
         _packages("u", "jwt"),
@@ -117,17 +117,17 @@ TRICKS = (
         ),
     ),
     Trick(
-        "no client for the fallback before it is needed",
+        "a client for the fallback only when it is needed",
         "callback",
         (("wiring.py", 'lambda: client("ssm")', '(lambda made: lambda: made)(client("ssm"))'),),
     ),
     Trick(
-        "no HTTP client in connect's static form",
+        "no HTTP client in connect's static mode",
         "connect",
         (("wiring.py", "from finch_connect.adapters import aws\n", "from finch_connect.adapters import aws, finch\n"),),
     ),
     Trick(
-        "a user agent of our own (warm)",
+        "a fixed user agent (warm)",
         "connect",
         (("adapters/aws.py", "        user_agent=", "        user_agent_extra="),),
     ),

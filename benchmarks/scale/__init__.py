@@ -1,1 +1,1 @@
-"""The stack past this machine: published quotas and prices, the work of one connection, and what follows from both."""
+"""A model of the stack on AWS: limits and cost, from published quotas and prices and the work of one connection."""

@@ -1,4 +1,4 @@
-"""`make scale`: writes docs/scale.md, and prints the limits."""
+"""`make scale`: write docs/scale.md and print the limits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> None:
     deployed, guess = stack.read(), model.Assumptions()
     PAGE.write_text(report.page(deployed, guess))
     print("\n".join(report.lines(model.limits(deployed, guess))))
-    print(f"docs/scale.md is written; prices and quotas as of {facts.SEEN}")
+    print(f"docs/scale.md written; prices and quotas as of {facts.SEEN}")
 
 
 if __name__ == "__main__":

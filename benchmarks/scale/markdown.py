@@ -1,4 +1,4 @@
-"""Tables and paragraphs of docs/scale.md."""
+"""Markdown tables, lists and paragraphs for docs/scale.md."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ WIDTH = 120
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[object]], right: int = 0) -> str:
-    """Return a table; its last `right` columns are numbers."""
+    """Return a table whose last `right` columns are right-aligned."""
     rule = ["---"] * (len(heads) - right) + ["---:"] * right
     return "\n".join(f"| {' | '.join(map(str, line))} |" for line in [heads, rule, *rows])
 
 
 def section(heading: str, *parts: str) -> str:
-    """Return a heading with its paragraphs, lists and tables, each broken at the page's width."""
-    return "\n\n".join([heading, *map(_filled, parts)])
+    """Return a heading followed by paragraphs, lists and tables. Text is wrapped at WIDTH."""
+    return "\n\n".join([heading, *map(_wrapped, parts)])
 
 
 def items(*texts: str) -> str:
-    """Return a list."""
+    """Return a bulleted list."""
     return "\n".join("- " + " ".join(text.split()) for text in texts)
 
 
-def _filled(part: str) -> str:
+def _wrapped(part: str) -> str:
     if part.startswith("|"):
         return part
     lines = part.split("\n") if part.startswith("- ") else [" ".join(part.split())]

@@ -1,4 +1,4 @@
-"""What the template says about capacity: throttles, memory, timeouts, the relay's batches, what is monitored."""
+"""Capacity settings read from the template: throttles, memory, timeouts, relay batches and monitoring."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from samcli.yamlhelper import yaml_parse
 TEMPLATE = Path(__file__).parents[2] / "template.yaml"
 FUNCTIONS = ("connect", "callback", "relay", "sweeper")
 _CONTEXT_VALUE_CHARACTERS = 16
-"""About what a `$context` variable of the access log becomes: an address, a time, a route."""
+"""Approximate length of a `$context` value in the access log, such as an address, a time or a route."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stack:
-    """The deployed stack, as far as the model needs it. Rates per second, memory in GB, times in seconds."""
+    """What the model needs of the deployed stack. Rates are per second, memory is in GB, times are in seconds."""
 
     connect_rate: float
     callback_rate: float
@@ -35,7 +35,7 @@ class Stack:
 
 
 def read(template: Path = TEMPLATE) -> Stack:
-    """Read the template; parameters have their defaults."""
+    """Read the template, with the default of each parameter."""
     content: dict[str, Any] = yaml_parse(template.read_text())
     parameters, resources = content["Parameters"], content["Resources"]
     functions = {name: resources[f"{name.capitalize()}Function"]["Properties"] for name in FUNCTIONS}

@@ -1,6 +1,6 @@
-"""The work of one connection: its AWS calls, its rows, its log lines. Tests hold all of it against the real functions.
+"""The work of one connection: AWS calls, rows and log lines. Tests compare all of it with the real functions.
 
-Change it here, in one place, when the flow changes. The tests say what no longer holds, and `make scale` writes it.
+Update this module when the flow changes. The tests show what no longer matches. `make scale` updates docs/scale.md.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from finch_connect.domain.connection import LEASE_MS, Connection
 from finch_connect.domain.flow import CLAIM_GRACE_MS, ConnectMode, Flow, Status, epoch_ms
 
 UNIT_BYTES = 1024
-"""One write unit writes an item of up to 1 KB (DynamoDB: read and write operations)."""
+"""One write unit covers an item of up to 1 KB (DynamoDB: read and write operations)."""
 
 
 class Due(enum.StrEnum):
-    """What a write does to the row's place in the index `due`."""
+    """How a write changes the row's entry in the index `due`."""
 
     OUTSIDE = "outside"
     ENTERS = "enters"
@@ -32,15 +32,15 @@ class Due(enum.StrEnum):
 
     @property
     def writes(self) -> int:
-        """How many writes the index takes: a changed key is a delete and a put (DynamoDB: global secondary indexes)."""
+        """The number of index writes. A changed key takes a delete and a put (DynamoDB: global secondary indexes)."""
         return {Due.OUTSIDE: 0, Due.MOVES: 2}.get(self, 1)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One AWS call. `row`: for a write, the row of ROWS as it then stands; `due`: what that does to the index.
+    """One AWS call. For a write, `row` names the row of ROWS that results, and `due` how the index changes.
 
-    A `cached` call is made once in five minutes by each container, so at most once a connection.
+    A container makes a `cached` call once in five minutes, so a connection makes it at most once.
     """
 
     function: str
@@ -73,10 +73,10 @@ def _connected(store: str) -> tuple[Call, ...]:
 
 
 FIRST = _connected("secretsmanager:CreateSecret")
-"""A connection that is made for the first time."""
+"""A connection made for the first time."""
 
-AGAIN = _connected("secretsmanager:PutSecretValue")
-"""The same connection once more: a new version of the same secret."""
+RECONNECTED = _connected("secretsmanager:PutSecretValue")
+"""The same connection made again. It adds a new version to the same secret."""
 
 ABANDONED = (
     *_STARTED,
@@ -84,16 +84,16 @@ ABANDONED = (
     _PUT_EVENTS,
     Call("relay", "dynamodb:UpdateItem", "abandoned_published", Due.LEAVES),
 )
-"""A link that was opened and never finished, but for the sweeper's query."""
+"""A link that was opened and never finished, without the sweeper's query."""
 
 SWEEP = (Call("sweeper", "dynamodb:Query"), Call("sweeper", "dynamodb:Query"))
-"""One sweep with nothing to do: leases, then flows."""
+"""One sweep with nothing to do: it queries leases, then flows."""
 
 LOG_BYTES = {"connect": 375, "callback": 515, "relay": 630, "sweeper": 425}
-"""What one invocation of a function writes to its log, its metrics' lines included; the relay for one event."""
+"""Bytes that one invocation of a function logs, including its metrics. The relay's number is for one event."""
 
 LOG_TOLERANCE = 0.15
-"""By how much, as a share, a real invocation may differ from LOG_BYTES: ids and times vary."""
+"""The relative difference from LOG_BYTES that a real invocation may have, because ids and times vary."""
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -171,7 +171,7 @@ def _leased_row(flow: Flow) -> Mapping[str, Mapping[str, Any]]:
 
 
 def item_bytes(item: Mapping[str, Any]) -> int:
-    """Return an item's size as DynamoDB counts it: names and values (DynamoDB: item sizes and formats)."""
+    """Return an item's size in bytes as DynamoDB counts it: names and values (DynamoDB: item sizes and formats)."""
     return sum(len(name.encode()) + _value_bytes(typed) for name, typed in item.items())
 
 
@@ -185,17 +185,20 @@ def _value_bytes(typed: Mapping[str, Any]) -> int:
 
 
 def units(item: Mapping[str, Any]) -> int:
-    """Return the write units of one write of an item."""
+    """Return the write units that writing an item takes."""
     return math.ceil(item_bytes(item) / UNIT_BYTES)
 
 
 ROWS = _flow_rows()
-"""The rows of a realistic connection, as they stand after each write."""
+"""The rows of a realistic connection, by the write that results in them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a list of calls adds up to. `table` and `index` are write units, `partitions` the index's by key."""
+    """The totals of a list of calls. `table` and `index` are write units, `partitions` splits the index's by key.
+
+    `stored` is the size of the rows that remain, in bytes.
+    """
 
     calls: Mapping[str, int]
     table: int
@@ -204,7 +207,7 @@ class Work:
     stored: int
 
     def count(self, action: str) -> int:
-        """Return how often an action is called."""
+        """Return how many times an action is called."""
         return self.calls.get(action, 0)
 
 

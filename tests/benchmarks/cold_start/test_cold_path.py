@@ -1,7 +1,7 @@
-"""The cold path, in the built functions on the built layer: what it imports, and what init must not do.
+"""The cold path of the built functions on the built layer: what it imports, and what init must not do.
 
-What is made at init is in every copy of a snapshot (`SnapStart=on`): a random number would be the same in all of them,
-and a connection would be broken in all of them.
+Everything created at init is in every copy of a snapshot (`SnapStart=on`). A random number would be the same in all
+copies, and a connection would be broken in all of them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ALLOWED = {
     "connect": OURS | FOR_AWS | FOR_LOGS_AND_METRICS,
     "callback": OURS | FOR_AWS | FOR_LOGS_AND_METRICS | FOR_FINCH,
 }
-"""The packages that a cold start may read, its first request included."""
+"""The packages that a cold start may import, up to its first response."""
 
 HEAVY = {
     "aws_lambda_powertools.event_handler",  # 32 ms of CPU
@@ -45,22 +45,22 @@ HEAVY = {
     "unittest",
     "xmlrpc",
 }
-"""Modules within what is allowed, or within Python, that would be a mistake to import."""
+"""Modules of allowed packages or of Python that must not be imported."""
 
 MOST_MODULES = {"connect": 400, "callback": 500}
 
 _PROGRAM = """
 import os, sys
 taken, connected, opened, loaded, urandom, begun = [], [], [], [], os.urandom, set(sys.modules)
-os.urandom = lambda size: taken.append(size) or urandom(size)  # before `random` and `secrets` take hold of it
+os.urandom = lambda size: taken.append(size) or urandom(size)  # before `random` and `secrets` bind it
 
-def hear(event, args):
+def audit(event, args):
     if event == "open":
         opened.append(str(args[0]))
     if event.startswith("socket.connect"):
         connected.append(event)
 
-sys.addaudithook(hear)
+sys.addaudithook(audit)
 
 import app
 
@@ -89,7 +89,7 @@ print(json.dumps({**report, "at_init": at_init, "seen": seen}), file=sys.stderr)
 
 @dataclass
 class Cold:
-    """What one function did from nothing to its first answer; `seen`: what it did later shows that we can tell."""
+    """What one function did up to its first response. `seen` shows that the checks of `at_init` work afterwards."""
 
     name: str
     answers: list[int]
@@ -115,7 +115,7 @@ def functions(server: FakeServices) -> dict[str, Subject]:
 
 @pytest.fixture(scope="module", params=["connect", "callback"])
 def cold(request: pytest.FixtureRequest, functions: dict[str, Subject]) -> Cold:
-    """One of the two, started once in a process of its own and asked once."""
+    """One of the two functions, started in a separate process and invoked once."""
     return start(functions[request.param])
 
 
@@ -133,7 +133,7 @@ def run(
         "AWS_DEFAULT_REGION": "eu-central-1",
         "AWS_LAMBDA_FUNCTION_NAME": "cold",
     }
-    command = [sys.executable, "-S", "-c", program]  # -S: nothing of this environment's own packages
+    command = [sys.executable, "-S", "-c", program]  # -S: without the packages of this environment
     ran = subprocess.run(
         command, env=environment, input=json.dumps(events), capture_output=True, text=True, check=False
     )
@@ -147,43 +147,43 @@ def start(function: Subject, requests: int = 1) -> Cold:
     return Cold(function.name, **report)
 
 
-def test_a_cold_start_reads_the_allowed_packages_and_no_other(cold: Cold) -> None:
-    """A new import on the cold path is a decision: it belongs into the list above, with what it costs."""
+def test_a_cold_start_imports_only_the_allowed_packages(cold: Cold) -> None:
+    """A new import on the cold path is a decision, and is added to the list above with its cost."""
     packages = {name.partition(".")[0] for name in cold.modules}
     assert cold.answers == [303]
     assert packages - set(sys.stdlib_module_names) == ALLOWED[cold.name]
 
 
-def test_a_cold_start_reads_nothing_heavy(cold: Cold) -> None:
-    """Neither a part of an allowed package nor of Python that costs much."""
+def test_a_cold_start_imports_nothing_heavy(cold: Cold) -> None:
+    """No expensive module of an allowed package or of Python is imported."""
     assert {heavy for heavy in HEAVY if any(f"{name}.".startswith(f"{heavy}.") for name in cold.modules)} == set()
 
 
-def test_a_cold_start_reads_few_modules(cold: Cold) -> None:
-    """Each costs a tenth to a half of a millisecond; a library that grew is noticed here."""
+def test_a_cold_start_imports_few_modules(cold: Cold) -> None:
+    """Each module costs 0.1 to 0.5 ms, so a library that has grown fails this test."""
     assert len(cold.modules) <= MOST_MODULES[cold.name]
 
 
-def test_a_cold_start_makes_the_clients_it_needs(cold: Cold) -> None:
-    """The fallback's, when the vault is away, is made then."""
+def test_a_cold_start_creates_only_the_clients_it_needs(cold: Cold) -> None:
+    """The fallback's client is created only when the vault is unavailable."""
     assert cold.services == ["dynamodb", "secretsmanager"]
 
 
-def test_finchs_authorities_are_read_once_a_container(functions: dict[str, Subject]) -> None:
+def test_the_root_certificates_for_finch_are_read_once_per_container(functions: dict[str, Subject]) -> None:
     """requests would read its bundle for each connection."""
     cold = start(functions["callback"], requests=3)
     assert cold.answers == [303, 303, 303]
     assert len([path for path in cold.loaded if path and path.endswith("certifi/cacert.pem")]) == 1
 
 
-def test_nothing_random_or_secret_is_made_at_init_and_no_connection(cold: Cold) -> None:
-    """In copies of a snapshot cookies would be alike, a secret as old as the snapshot, and a connection gone."""
+def test_init_creates_nothing_random_reads_no_secret_and_opens_no_connection(cold: Cold) -> None:
+    """In copies of a snapshot, cookies would be equal, a secret as old as the snapshot, and a connection closed."""
     assert cold.at_init == {"random": 0, "connections": 0, "secrets": False}
     assert cold.seen == {"random": True, "connections": True, "secrets": True}
 
 
 def test_garbage_is_collected_after_init_and_not_during_it(functions: dict[str, Subject]) -> None:
-    """The handler's first import turns it off; after its last line it is on, and what there is is frozen."""
+    """The handler's first import disables collection. After its last line, it is enabled and objects are frozen."""
     program = """if True:
         import gc, finch_connect.coldstart
         off = gc.isenabled()
@@ -197,31 +197,31 @@ def test_garbage_is_collected_after_init_and_not_during_it(functions: dict[str, 
         )
 
 
-def test_a_request_to_aws_says_who_asks(functions: dict[str, Subject], server: FakeServices) -> None:
-    """botocore would compose its own user agent anew for each request."""
-    server.forget()
+def test_a_request_to_aws_has_the_fixed_user_agent(functions: dict[str, Subject], server: FakeServices) -> None:
+    """botocore would compose a user agent for each request."""
+    server.clear()
     start(functions["connect"])
-    (user_agent,) = {headers["User-Agent"] for headers in server.asked}
-    assert user_agent.startswith("finch-connect ")  # and Powertools' own word
+    (user_agent,) = {headers["User-Agent"] for headers in server.aws_headers}
+    assert user_agent.startswith("finch-connect ")  # followed by Powertools' suffix
     assert "Botocore" not in user_agent
 
 
 @contextmanager
-def container_credentials(*handed_out: tuple[str, timedelta]) -> Iterator[dict[str, str]]:
-    """Hand out access keys that live so long, one after the other, as Lambda does for functions with snapshots."""
-    left = list(handed_out)
+def container_credentials(*keys: tuple[str, timedelta]) -> Iterator[dict[str, str]]:
+    """Serve access keys with these lifetimes, one after another, as Lambda does for functions with snapshots."""
+    remaining = list(keys)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:  # http.server's name
-            key, life = left.pop(0)
-            expires = (datetime.now(UTC) + life).strftime("%Y-%m-%dT%H:%M:%SZ")
+            key, lifetime = remaining.pop(0)
+            expires = (datetime.now(UTC) + lifetime).strftime("%Y-%m-%dT%H:%M:%SZ")
             content = {"AccessKeyId": key, "SecretAccessKey": "x", "Token": "x", "Expiration": expires}
             self.send_response(200)
             self.end_headers()
             self.wfile.write(json.dumps(content).encode())
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # http.server's name
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
@@ -232,17 +232,18 @@ def container_credentials(*handed_out: tuple[str, timedelta]) -> Iterator[dict[s
         server.shutdown()
 
 
-def test_after_a_restore_the_functions_credentials_are_fresh(
+def test_after_a_restore_the_function_uses_fresh_credentials(
     functions: dict[str, Subject], server: FakeServices
 ) -> None:
-    """With snapshots Lambda gives no keys in the environment: botocore asks for them when the clients are made.
+    """Expired credentials of the snapshot are not used after the restore.
 
-    Those of the snapshot have run out at the restore, and the first request asks again.
+    With snapshots, Lambda sets no keys in the environment, and botocore requests them when a client is created. Those
+    of the snapshot have expired at the restore, so the first request gets new ones.
     """
     for function in functions.values():
-        server.forget()
+        server.clear()
         minute, hour = timedelta(minutes=1), timedelta(hours=1)
         with container_credentials(("KEYATINIT", minute), ("KEYAFTER", hour), ("KEYAFTER", hour)) as credentials:
             run(function, _PROGRAM, function.event(), credentials=credentials)
-        signed = {re.findall(r"Credential=(\w+)/", headers["Authorization"])[0] for headers in server.asked}
+        signed = {re.findall(r"Credential=(\w+)/", headers["Authorization"])[0] for headers in server.aws_headers}
         assert signed == {"KEYAFTER"}

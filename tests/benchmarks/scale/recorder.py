@@ -1,4 +1,4 @@
-"""Runs the real functions over moto and notes what each does: its AWS calls, what they do to the index, its log."""
+"""Runs the real functions on moto and records their AWS calls, the effect on the index, and their logs."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ type Row = Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
-class Seen:
-    """One AWS call of a function; for a write, the row before and after it."""
+class RecordedCall:
+    """One AWS call of a function. For a write, it has the row before and after."""
 
     function: str
     action: str
@@ -41,8 +41,8 @@ class Seen:
 
     @property
     def due(self) -> Due:
-        """What the write did to the row's place in the index."""
-        old, new = _place(self.before), _place(self.after)
+        """How the write changed the row's entry in the index."""
+        old, new = _index_entry(self.before), _index_entry(self.after)
         if old == new:
             return Due.OUTSIDE if old is None else Due.STAYS
         if old is None:
@@ -50,43 +50,43 @@ class Seen:
         return Due.LEAVES if new is None else Due.MOVES
 
 
-def _place(row: Row | None) -> Any:
+def _index_entry(row: Row | None) -> Any:
     return None if row is None or "due" not in row else (row["due"], row["due_at"])
 
 
 @dataclass
 class Functions:
-    """The functions of one account; each invocation is in a fresh container."""
+    """The functions of one account. Each invocation runs in a fresh container."""
 
     account: Account
-    seen: list[Seen] = field(default_factory=list)
+    calls: list[RecordedCall] = field(default_factory=list)
     logs: dict[str, list[str]] = field(default_factory=dict)
 
     def invoke(self, function: str, event: Any) -> Any:
-        """Run a function once; note its calls and what it logs."""
+        """Run a function once, and record its calls and its log."""
         output = io.StringIO()
         handler = observability.logger.registered_handler
         assert isinstance(handler, logging.StreamHandler)
         before = handler.setStream(output)
-        with self._noting(function), contextlib.redirect_stdout(output):
+        with self._recording(function), contextlib.redirect_stdout(output):
             answer = handler_of(function)(event, Context())
         handler.setStream(before)
         self.logs.setdefault(function, []).append(output.getvalue())
         return answer
 
-    def connect(self, link_id: str, customer_id: str) -> list[Seen]:
-        """One customer's whole way, and what was seen of it."""
-        begun = len(self.seen)
+    def connect(self, link_id: str, customer_id: str) -> list[RecordedCall]:
+        """Connect one customer, and return the recorded calls."""
+        start = len(self.calls)
         callback = approve(Browser(), self.open(link_id, customer_id)["headers"]["Location"])
         assert self.invoke("callback", self._request(callback))["statusCode"] == 303
-        self.relay(self.seen[begun:])
-        return self.seen[begun:]
+        self.relay(self.calls[start:])
+        return self.calls[start:]
 
-    def open_in_vain(self, link_id: str, customer_id: str) -> list[Seen]:
-        """A link that is opened, and overdue at once; what was seen until its event is out."""
-        begun = len(self.seen)
+    def abandon(self, link_id: str, customer_id: str) -> list[RecordedCall]:
+        """Open a link, make it overdue, sweep, and publish its event. Return the recorded calls."""
+        start = len(self.calls)
         self.open(link_id, customer_id)
-        row = self.seen[-1].after or {}
+        row = self.calls[-1].after or {}
         self.account.dynamodb.update_item(
             TableName="flows",
             Key={"id": row["id"]},
@@ -94,11 +94,11 @@ class Functions:
             ExpressionAttributeValues={":then": row["started_at"]},
         )
         self.invoke("sweeper", {})
-        self.relay(self.seen[begun:])
-        return self.seen[begun:]
+        self.relay(self.calls[start:])
+        return self.calls[start:]
 
     def open(self, link_id: str, customer_id: str) -> Any:
-        """Open a link; return the answer, whose cookie is kept."""
+        """Open a link, store its cookie, and return the response."""
         answer = self.invoke(
             "connect", self._request(f"https://{HOST}/connect?link={self._link(link_id, customer_id)}")
         )
@@ -106,8 +106,8 @@ class Functions:
         self._cookies = [cookie.partition(";")[0] for cookie in answer["cookies"]]
         return answer
 
-    def relay(self, changes: list[Seen]) -> None:
-        """Hand the relay what the stream's filter lets through of these changes, one record at a time."""
+    def relay(self, changes: list[RecordedCall]) -> None:
+        """Invoke the relay with each change that passes the stream's filter, one record at a time."""
         for change in changes:
             if change.after is not None and passes_filter(change):
                 images = {"NewImage": change.after} | ({"OldImage": change.before} if change.before else {})
@@ -142,8 +142,8 @@ class Functions:
         return jwt.encode(claims, secret["key"], algorithm="HS256", headers={"kid": secret["kid"]})
 
     @contextmanager
-    def _noting(self, function: str) -> Iterator[None]:
-        """Note each call of the botocore sessions made inside; the account's own clients are older and not heard."""
+    def _recording(self, function: str) -> Iterator[None]:
+        """Record the calls of botocore sessions created inside. The account's clients are older and not recorded."""
 
         def before(params: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
             sent = json.loads(params["body"] or "{}")
@@ -153,7 +153,7 @@ class Functions:
 
         def after(model: Any, context: Mapping[str, Any], **_: Any) -> None:
             action = f"{model.service_model.signing_name}:{model.name}"
-            self.seen.append(Seen(function, action, context["before"], self._row(context["key"])))
+            self.calls.append(RecordedCall(function, action, context["before"], self._row(context["key"])))
 
         listeners: list[tuple[str, Any]] = [("before-call", before), ("after-call", after)]
         botocore.handlers.BUILTIN_HANDLERS.extend(listeners)
@@ -170,14 +170,14 @@ class Functions:
         return found
 
 
-def passes_filter(change: Seen) -> bool:
-    """Tell whether the template's mapping would hand this change to the relay."""
+def passes_filter(change: RecordedCall) -> bool:
+    """Return whether the template's event source mapping would pass this change to the relay."""
     images = {"dynamodb": {"OldImage": change.before or {}, "NewImage": change.after or {}}}
     return any(_matches(pattern, images) for pattern in stream_filters())
 
 
 def stream_filters() -> list[Any]:
-    """Return the patterns of the relay's event source mapping."""
+    """Return the filter patterns of the relay's event source mapping."""
     stream = load_template()["Resources"]["RelayFunction"]["Properties"]["Events"]["Outcomes"]["Properties"]
     return [json.loads(one["Pattern"]) for one in stream["FilterCriteria"]["Filters"]]
 

@@ -1,4 +1,4 @@
-"""What the model makes of published numbers, and that docs/scale.md says the same."""
+"""The model computes these results from published numbers, and docs/scale.md matches it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from benchmarks.scale import facts, model, report
 from benchmarks.scale import stack as stacks
 from benchmarks.scale.__main__ import PAGE
-from benchmarks.scale.facts import Standing
+from benchmarks.scale.facts import Provenance
 from benchmarks.scale.model import Assumptions, Limit
 from benchmarks.scale.stack import Stack
 from benchmarks.scale.work import FIRST, work_of
@@ -20,7 +20,7 @@ GUESS = Assumptions()
 
 @pytest.fixture(scope="module")
 def stack() -> Stack:
-    """The template, read."""
+    """The capacity settings of the template."""
     return stacks.read()
 
 
@@ -29,13 +29,13 @@ def named(found: list[Limit], name: str) -> float:
     return limit.per_second
 
 
-def test_the_page_is_what_the_model_says(stack: Stack) -> None:
-    """`make scale` writes it: after a change of the flow, the template, a price or an assumption."""
+def test_the_page_is_up_to_date(stack: Stack) -> None:
+    """A change of the flow, the template, a price or an assumption needs `make scale`."""
     assert PAGE.read_text() == report.page(stack, GUESS)
 
 
-def test_the_template_is_read_as_it_is(stack: Stack) -> None:
-    """By another reader than the model's."""
+def test_the_template_is_read_correctly(stack: Stack) -> None:
+    """The model's reader and an independent one find the same values."""
     template = load_template()
     relay = template["Resources"]["RelayFunction"]["Properties"]
     assert stack.connect_rate == template["Parameters"]["ConnectRateLimit"]["Default"]
@@ -49,12 +49,12 @@ def test_the_template_is_read_as_it_is(stack: Stack) -> None:
 
 
 def test_the_throttles_are_the_first_limits_as_shipped(stack: Stack) -> None:
-    """So a flood stops at the door, and not in the middle of a connection."""
+    """API Gateway stops a flood before any connection has started."""
     assert model.as_shipped(model.limits(stack, GUESS)).kind == "parameter"
 
 
-def test_a_parameter_that_is_set_moves_its_limit_and_no_other(stack: Stack) -> None:
-    """The page is right for the template that is there, not for a number that was typed."""
+def test_raising_a_parameter_moves_only_its_limit(stack: Stack) -> None:
+    """Limits follow the template, not a number typed into the model."""
     wider = dataclasses.replace(stack, callback_rate=stack.callback_rate * 4)
     before, after = ({one.name: one.per_second for one in model.limits(each, GUESS)} for each in (stack, wider))
     changed = {name for name in before if before[name] != after[name]}
@@ -63,37 +63,37 @@ def test_a_parameter_that_is_set_moves_its_limit_and_no_other(stack: Stack) -> N
     assert report.page(wider, GUESS) != report.page(stack, GUESS)
 
 
-def test_once_all_is_raised_the_vault_is_the_limit(stack: Stack) -> None:
-    """50 new secrets a second, a tenth of the connections being made again."""
+def test_the_vault_is_the_limit_once_everything_else_is_raised(stack: Stack) -> None:
+    """It takes 50 new secrets a second, and a tenth of the connections are reconnects."""
     limit = model.raised(model.limits(stack, GUESS))
     assert limit.name == model.VAULT
     assert limit.per_second == pytest.approx(50 / 0.9)
 
 
-def test_the_index_takes_what_one_partition_takes(stack: Stack) -> None:
-    """Every flow's row is under one key of the index, whatever the table could do."""
-    none_in_vain = dataclasses.replace(GUESS, abandoned_share=0.0)
+def test_the_index_is_limited_to_one_partition(stack: Stack) -> None:
+    """All rows of flows share one key of the index, so the table's capacity does not help."""
+    none_abandoned = dataclasses.replace(GUESS, abandoned_share=0.0)
     units = work_of(FIRST).partitions["flow"]
-    assert named(model.limits(stack, none_in_vain), model.INDEX) == pytest.approx(1000 / units)
+    assert named(model.limits(stack, none_abandoned), model.INDEX) == pytest.approx(1000 / units)
 
 
 def test_little_s_law(stack: Stack) -> None:
-    """At the rate of the concurrency's limit, so many are in flight as the quota allows."""
+    """At the rate of the concurrency limit, the functions in flight equal the quota."""
     busy = sum(model.busy_seconds(stack, GUESS, cold=False).values())
     rate = named(model.limits(stack, GUESS), model.CONCURRENCY)
     assert rate * busy == pytest.approx(facts.LAMBDA_CONCURRENCY.value)
 
 
 def test_a_burst_is_counted_by_its_links(stack: Stack) -> None:
-    """36,000 links in an hour are ten a second: three requests for each, three times as many in the busiest minute."""
-    mail = model.burst(36_000, stack, GUESS)
-    assert mail.connect_peak == pytest.approx(10 * 3 * 3)
-    assert mail.callback_mean == pytest.approx(10 * 0.6)
-    assert mail.hours_as_shipped == pytest.approx(36_000 * 3 / stack.connect_rate / 3600)
+    """36,000 links an hour are ten a second. Each takes three requests, and the peak is three times the average."""
+    mailing = model.burst(36_000, stack, GUESS)
+    assert mailing.connect_peak == pytest.approx(10 * 3 * 3)
+    assert mailing.callback_mean == pytest.approx(10 * 0.6)
+    assert mailing.hours_as_shipped == pytest.approx(36_000 * 3 / stack.connect_rate / 3600)
 
 
-def test_secrets_add_up_and_all_else_hardly_does(stack: Stack) -> None:
-    """Twelve months of connections are paid for in the twelfth, at forty cents a secret."""
+def test_only_the_cost_of_secrets_accumulates(stack: Stack) -> None:
+    """The twelfth month pays for twelve months of connections, at forty cents a secret."""
     first, last = (model.bill(1_000_000, month, stack, GUESS) for month in (1, 12))
     assert first[0].dollars == pytest.approx(0.40 * (900_000 + 2))
     assert last[0].dollars == pytest.approx(0.40 * (12 * 900_000 + 2))
@@ -103,7 +103,7 @@ def test_secrets_add_up_and_all_else_hardly_does(stack: Stack) -> None:
 
 
 def test_a_bill_grows_with_the_connections(stack: Stack) -> None:
-    """But for what is paid by the month: metrics, alarms, the sweeper."""
+    """Only metrics, alarms and the sweeper cost the same each month."""
     small, large = (model.bill(number, 1, stack, GUESS) for number in (1_000, 1_000_000))
     for one, thousand in zip(small, large, strict=True):
         assert thousand.dollars >= one.dollars, one.name
@@ -111,8 +111,8 @@ def test_a_bill_grows_with_the_connections(stack: Stack) -> None:
     assert large[api].dollars == pytest.approx(1000 * small[api].dollars)
 
 
-def test_every_assumption_has_its_reason_and_changes_something(stack: Stack) -> None:
-    """One that changed nothing would be noise."""
+def test_every_assumption_has_a_reason_and_an_effect(stack: Stack) -> None:
+    """An assumption without an effect would be noise."""
     assert Assumptions.WHY.keys() == {field.name for field in dataclasses.fields(Assumptions)}
     for name in Assumptions.WHY:
         changed = dataclasses.replace(GUESS, **{name: getattr(GUESS, name) / 2})
@@ -123,11 +123,11 @@ def test_every_assumption_has_its_reason_and_changes_something(stack: Stack) -> 
         ), name
 
 
-def test_every_number_has_its_page() -> None:
-    """And what was not confirmed says so on the page."""
+def test_every_number_has_a_source() -> None:
+    """The page lists each with where it was read, and marks those that are not confirmed."""
     known = [value for value in vars(facts).values() if isinstance(value, facts.Quota | facts.Price)]
     assert {one.what for one in known} == {one.what for one in (*facts.QUOTAS, *facts.PRICES)}
     assert all(one.source and one.unit for one in known)
     text = PAGE.read_text()
-    assert all(f"| {one.standing} |" in text for one in known)
-    assert Standing.OPEN in {one.standing for one in known}
+    assert all(f"| {one.provenance} |" in text for one in known)
+    assert Provenance.UNCONFIRMED in {one.provenance for one in known}

@@ -1,4 +1,4 @@
-"""The model's work of one connection is what the real functions do: they run here once, over moto."""
+"""The modelled work of one connection matches the real functions, which run here on moto."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from moto import mock_aws
 from benchmarks.scale.model import Assumptions
 from benchmarks.scale.work import (
     ABANDONED,
-    AGAIN,
     FIRST,
     LOG_BYTES,
     LOG_TOLERANCE,
+    RECONNECTED,
     ROWS,
     SWEEP,
     Call,
@@ -26,7 +26,7 @@ from benchmarks.scale.work import (
 from finch_connect.domain.flow import Status
 from finch_connect.flow.sweep import Sweep
 from local.simulator import Simulator
-from tests.benchmarks.scale.recorder import HOST, RETURN_URL, Functions, Seen
+from tests.benchmarks.scale.recorder import HOST, RETURN_URL, Functions, RecordedCall
 from tests.handlers.test_events import Account
 from tests.template import ROOT
 
@@ -35,7 +35,7 @@ CUSTOMER = "5f0c7a52-7d7f-4f8e-9a0c-3c1a4a3f7b11"
 
 @pytest.fixture
 def functions(monkeypatch: pytest.MonkeyPatch, finch: Simulator) -> Iterator[Functions]:
-    """The functions over an account in memory, with a Finch that knows them."""
+    """The functions on an in-memory account, with their redirect URI registered at the simulator."""
     for name, value in [("DEFAULT_REGION", "eu-central-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")]:
         monkeypatch.setenv(f"AWS_{name}", value)
     finch.redirect_uris.add(f"https://{HOST}/callback")
@@ -56,35 +56,35 @@ def written_by(calls: Iterable[Call]) -> list[Call]:
     return [call for call in calls if call.row is not None]
 
 
-def really(seen: Iterable[Seen]) -> Counter[tuple[str, str, str]]:
-    return Counter((one.function, one.action, one.due) for one in seen)
+def recorded(calls: Iterable[RecordedCall]) -> Counter[tuple[str, str, str]]:
+    return Counter((call.function, call.action, call.due) for call in calls)
 
 
 def test_a_first_connection_makes_these_calls(functions: Functions) -> None:
-    """Each call, by function and action, and what each write does to the index."""
-    assert really(functions.connect("link-1", CUSTOMER)) == modelled(FIRST)
+    """The model has each call by function and action, and the effect of each write on the index."""
+    assert recorded(functions.connect("link-1", CUSTOMER)) == modelled(FIRST)
 
 
-def test_a_connection_made_again_makes_these_calls(functions: Functions) -> None:
-    """A version instead of a secret, and nothing more."""
+def test_a_reconnect_makes_these_calls(functions: Functions) -> None:
+    """It differs from a first connection only by a new version in place of a new secret."""
     functions.connect("link-1", CUSTOMER)
-    assert really(functions.connect("link-2", CUSTOMER)) == modelled(AGAIN)
+    assert recorded(functions.connect("link-2", CUSTOMER)) == modelled(RECONNECTED)
 
 
-def test_a_link_opened_in_vain_makes_these_calls(functions: Functions) -> None:
-    """Its row, what the sweeper makes of it, and its event; the sweep itself is counted apart."""
-    assert really(functions.open_in_vain("link-1", CUSTOMER)) == modelled(ABANDONED) + modelled(SWEEP)
+def test_an_abandoned_link_makes_these_calls(functions: Functions) -> None:
+    """The model has its row, the sweeper's update and the event. The sweep itself is counted separately."""
+    assert recorded(functions.abandon("link-1", CUSTOMER)) == modelled(ABANDONED) + modelled(SWEEP)
 
 
-def test_a_sweep_with_nothing_to_do_asks_and_no_more(functions: Functions) -> None:
-    """Every five minutes, all year."""
+def test_a_sweep_with_nothing_to_do_only_queries(functions: Functions) -> None:
+    """An idle sweep every five minutes costs two queries."""
     functions.invoke("sweeper", {})
-    assert really(functions.seen) == modelled(SWEEP)
+    assert recorded(functions.calls) == modelled(SWEEP)
 
 
-def test_the_rows_are_those_that_are_written(functions: Functions) -> None:
-    """The same attributes, the same number of write units, about the same size."""
-    real = [*functions.connect("link-1", CUSTOMER), *functions.open_in_vain("link-2", CUSTOMER)]
+def test_the_modelled_rows_match_the_written_rows(functions: Functions) -> None:
+    """They have the same attributes and write units, and about the same size."""
+    real = [*functions.connect("link-1", CUSTOMER), *functions.abandon("link-2", CUSTOMER)]
     for call, one in zip(written_by((*FIRST, *ABANDONED)), (one for one in real if one.after), strict=True):
         row, written = ROWS[str(call.row)], one.after or {}
         assert row.keys() == written.keys(), call.row
@@ -93,7 +93,7 @@ def test_the_rows_are_those_that_are_written(functions: Functions) -> None:
 
 
 def test_an_item_has_the_size_that_dynamodb_counts() -> None:
-    """Names and values in UTF-8; a number half its digits and one; a list three and one for each element."""
+    """Names and values count in UTF-8, a number as half its digits plus 1, a list as 3 plus 1 per element."""
     assert item_bytes({"id": {"S": "é"}}) == 2 + 2
     assert item_bytes({"n": {"N": "1768478400000"}}) == 1 + 7 + 1
     assert item_bytes({"l": {"L": [{"S": "ab"}, {"S": "c"}]}}) == 1 + 3 + 2 + 3
@@ -101,23 +101,23 @@ def test_an_item_has_the_size_that_dynamodb_counts() -> None:
     assert [units({"s": {"S": "x" * number}}) for number in (1023, 1024)] == [1, 2]
 
 
-def test_each_function_logs_so_much(functions: Functions) -> None:
-    """Real lines of real invocations, metrics included; the sweep has nothing to do, as most have not."""
+def test_the_modelled_log_bytes_match_real_logs(functions: Functions) -> None:
+    """Logs of real invocations, metrics included, are within the tolerance. The sweep is idle, as most are."""
     functions.connect("link-1", CUSTOMER)
     functions.invoke("sweeper", {})
     measured = {function: len(lines[0].encode()) for function, lines in functions.logs.items()}
     assert measured == pytest.approx(LOG_BYTES, rel=LOG_TOLERANCE)
 
 
-def test_no_more_metrics_than_are_paid_for() -> None:
-    """Each name is a custom metric: those in the code, one for each status, one for each thing a sweep counts."""
+def test_the_model_pays_for_every_custom_metric() -> None:
+    """Custom metrics are the names in the code, one per status, and one per count of a sweep."""
     code = [*ROOT.glob("functions/*/app.py"), *ROOT.glob("layers/finch_connect/finch_connect/**/*.py")]
     named = {name for path in code for name in re.findall(r'(?:count|measure)\("(\w+)"', path.read_text())}
     assert len(named) > 3
     assert len(named) + len(Status) + len(fields(Sweep)) <= Assumptions().metrics
 
 
-def test_the_example_row_asks_for_what_the_example_link_asks_for() -> None:
-    """So that the sizes above compare like with like."""
+def test_the_example_row_matches_the_example_link() -> None:
+    """The sizes compared above are those of the same example."""
     assert ROWS["started"]["return_url"] == {"S": RETURN_URL}
     assert ROWS["started"]["customer_id"] == {"S": CUSTOMER}

@@ -1,4 +1,4 @@
-"""C, the yardstick: one DynamoDB put through a bare boto3 client, and nothing else."""
+"""C, the baseline: one DynamoDB put through a bare boto3 client, and nothing else."""
 
 import os
 import time
@@ -9,7 +9,7 @@ dynamodb = boto3.client("dynamodb")
 
 
 def handler(event, context):
-    """Put one row and redirect."""
+    """Put one row, then redirect."""
     row = {"id": {"S": event["requestContext"]["requestId"]}, "at": {"N": str(int(time.time()))}}
     dynamodb.put_item(TableName=os.environ["TABLE_NAME"], Item=row)
     return {"statusCode": 303, "headers": {"Location": "https://connect.example.com/"}, "body": ""}

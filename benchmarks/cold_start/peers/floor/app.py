@@ -1,4 +1,4 @@
-"""The floor: connect's two calls to AWS signed by hand, without any SDK and without connect's checks."""
+"""The floor: connect's two AWS calls, signed by hand, without an SDK and without connect's checks."""
 
 import datetime as dt
 import hashlib
@@ -12,7 +12,7 @@ REGION, KEY, SECRET = (os.environ[f"AWS_{name}"] for name in ("REGION", "ACCESS_
 
 
 class Service:
-    """One AWS service that speaks JSON, on one kept connection."""
+    """One AWS service with a JSON protocol, on one persistent connection."""
 
     def __init__(self, name, target, version):
         self.name, self.target, self.version = name.replace("_", ""), target, version
@@ -20,7 +20,7 @@ class Service:
         self.connection = HTTPSConnection(self.host.netloc, timeout=5)
 
     def call(self, operation, **arguments):
-        """Sign and send one request; return its answer."""
+        """Sign and send one request, and return the response."""
         body = json.dumps(arguments)
         now = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%SZ")
         headers = {"host": self.host.netloc, "x-amz-date": now, "x-amz-target": f"{self.target}.{operation}"}
@@ -48,7 +48,7 @@ kept = {}
 
 
 def handler(event, context):
-    """Read the key once, put one row and redirect."""
+    """Read the key once, put one row, then redirect."""
     if not kept:
         answer = secretsmanager.call("GetSecretValue", SecretId=os.environ["LINK_KEY_SECRET_ARN"])
         kept.update(json.loads(answer["SecretString"]))

@@ -1,4 +1,4 @@
-"""L: Finch's own SDK and boto3 clients: exchange, one secret, one row. Less work than ours."""
+"""L: Finch's SDK and boto3 clients for the exchange, one secret and one row. This is less work than ours."""
 
 import functools
 import json
@@ -13,7 +13,7 @@ dynamodb, secretsmanager = boto3.client("dynamodb"), boto3.client("secretsmanage
 
 @functools.cache
 def finch():
-    """Make Finch's client, once a container."""
+    """Create Finch's client once per container."""
     secret = secretsmanager.get_secret_value(SecretId=os.environ["CLIENT_CREDENTIALS_SECRET_ARN"])["SecretString"]
     return Finch(
         client_id=os.environ["FINCH_CLIENT_ID"],

@@ -1,4 +1,4 @@
-"""M: the same work as U in FastAPI behind Mangum."""
+"""M: the same work as U, in FastAPI behind Mangum."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ TABLE = os.environ["TABLE_NAME"]
 
 
 class Token(BaseModel):
-    """Finch's answer."""
+    """Finch's token response."""
 
     access_token: str
     connection_id: str
@@ -34,7 +34,7 @@ class Token(BaseModel):
 
 
 def update(key, changes, condition, **values):
-    """Change a row under a condition."""
+    """Update a row under a condition."""
     names = {f"#{name}": name for name in changes}
     return dynamodb.update_item(
         TableName=TABLE,
@@ -50,7 +50,7 @@ def update(key, changes, condition, **values):
 @app.get("/callback")
 @tracer.capture_method
 def callback(request: Request, code: str, state: str):
-    """Claim, exchange, lease, store, settle, answer with a receipt."""
+    """Claim, exchange, lease, store, settle, and redirect with a receipt."""
     flow_id = state.partition(".")[0]
     mac = hmac.new(request.cookies[f"__Host-fc-{flow_id}"].encode(), flow_id.encode(), hashlib.sha256).hexdigest()
     logger.info("callback", extra={"flow_id": flow_id, "mac": hashlib.sha256(mac.encode()).hexdigest()})

@@ -1,4 +1,4 @@
-"""U: our callback's work, written the usual way: boto3 clients, requests, PyJWT and all of Powertools."""
+"""U: the work of our callback, written the usual way with boto3 clients, requests, PyJWT and all of Powertools."""
 
 import hashlib
 import hmac
@@ -22,7 +22,7 @@ TABLE = os.environ["TABLE_NAME"]
 
 
 class Token(BaseModel):
-    """Finch's answer."""
+    """Finch's token response."""
 
     access_token: str
     connection_id: str
@@ -33,7 +33,7 @@ class Token(BaseModel):
 
 
 def update(key, changes, condition, **values):
-    """Change a row under a condition."""
+    """Update a row under a condition."""
     names = {f"#{name}": name for name in changes}
     return dynamodb.update_item(
         TableName=TABLE,
@@ -49,7 +49,7 @@ def update(key, changes, condition, **values):
 @app.get("/callback")
 @tracer.capture_method
 def callback():
-    """Claim, exchange, lease, store, settle, answer with a receipt."""
+    """Claim, exchange, lease, store, settle, and redirect with a receipt."""
     query = app.current_event.query_string_parameters
     code, state = query["code"], query["state"]
     flow_id = state.partition(".")[0]
