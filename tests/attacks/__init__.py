@@ -1,1 +1,1 @@
-"""Nobody gets in where they don't belong: one test for each numbered attack, against the deployed stack."""
+"""One test or more for each numbered attack, against the deployed stack."""

@@ -1,4 +1,4 @@
-"""What the attacks share: proof that nothing happened, the one refusal, and the table of rows at the end."""
+"""Shared by the attacks: the proof that nothing happened, the one refusal, and the summary table."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tests.canary import Visitor
 
 _ROW = re.compile(r"tests/attacks/\S+::test_(\d\d)_")
 _VOLATILE = {"date", "server", "connection", "content-length"}
-_TOLD_LATER = {"published_at", "due", "due_at", "stored_claim"}
-"""The relay marks rows, and ends leases, in its own time."""
+_WRITTEN_BY_THE_RELAY = {"published_at", "due", "due_at", "stored_claim"}
+"""The relay marks rows and ends leases some time after the answer."""
 
 Untouched = Callable[[], AbstractContextManager[None]]
 
 
 @dataclass(frozen=True)
 class Effects:
-    """What has happened so far: calls to Finch's API, secrets with their versions, rows."""
+    """What has happened so far: the number of calls to Finch's API, the versions of each secret, and the rows."""
 
     calls: int
     secrets: Mapping[str, int]
@@ -43,7 +43,7 @@ def effects(stack: RunningStack, finch: Simulator) -> Effects:
             one["Name"]: len(one.get("SecretVersionsToStages") or ()) for page in listed for one in page["SecretList"]
         },
         rows={
-            item["id"]["S"]: {name: value for name, value in item.items() if name not in _TOLD_LATER}
+            item["id"]["S"]: {name: value for name, value in item.items() if name not in _WRITTEN_BY_THE_RELAY}
             for page in items
             for item in page["Items"]
         },
@@ -52,9 +52,9 @@ def effects(stack: RunningStack, finch: Simulator) -> Effects:
 
 @contextmanager
 def nothing_happens(stack: RunningStack, finch: Simulator) -> Iterator[None]:
-    """Hold that what is inside calls Finch not once and writes neither a row nor a secret.
+    """Assert that the block neither calls Finch nor writes a row or a secret.
 
-    Events follow from rows alone (row 34: nobody else may publish), so there is none either.
+    That rules out events as well: they follow from rows only, because nobody else may publish (row 34).
     """
     before = effects(stack, finch)
     yield
@@ -63,17 +63,17 @@ def nothing_happens(stack: RunningStack, finch: Simulator) -> Iterator[None]:
 
 @pytest.fixture
 def untouched(stack: RunningStack, finch: Simulator) -> Untouched:
-    """`with untouched():` holds that nothing happens."""
+    """`with untouched():` asserts that nothing happens in its block."""
     return lambda: nothing_happens(stack, finch)
 
 
 def headers_of(page: Page) -> dict[str, str]:
-    """Return an answer's headers without those that differ by nature."""
+    """Return an answer's headers, without those that may differ between equal answers."""
     return {name.lower(): value for name, value in page.headers.items() if name.lower() not in _VOLATILE}
 
 
 def refused(page: Page) -> bool:
-    """Tell whether this is the one refusal of its route: the same status, headers and body for every cause."""
+    """Assert that a page is its route's one refusal: the same status, headers and body for every cause. Return True."""
     route = page.url.partition("?")[0]
     reference = Visitor().get(route)
     assert reference.status == 400
@@ -84,12 +84,12 @@ def refused(page: Page) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The canary's search comes last: it is over the whole suite."""
+    """Run the search for canaries (row 33) last, because it covers the whole suite."""
     items.sort(key=lambda item: item.name.startswith("test_33_"))
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Print the table: row, outcome, how many tests."""
+    """Print the table: row, verdict, number of tests that passed."""
     counts: dict[int, dict[str, int]] = {}
     for outcome in ("passed", "failed", "error"):
         for report in terminalreporter.stats.get(outcome, []):
@@ -99,8 +99,8 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not counts:
         return
     terminalreporter.section("attacks")
-    for number, what in ROWS.items():
+    for number, attack in ROWS.items():
         row = counts.get(number, {})
         bad = row.get("failed", 0) + row.get("error", 0)
         verdict = "not run" if not row else "FAILED" if bad else "held"
-        terminalreporter.line(f"{number:>3}  {verdict:8} {row.get('passed', 0):>4} of {sum(row.values()):<4} {what}")
+        terminalreporter.line(f"{number:>3}  {verdict:8} {row.get('passed', 0):>4} of {sum(row.values()):<4} {attack}")

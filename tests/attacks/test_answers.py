@@ -1,4 +1,4 @@
-"""Rows 17 to 25: what comes back from Finch, or pretends to."""
+"""Rows 17 to 25: Finch's redirects and answers, genuine and forged."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from tests.conftest import Customer, Inbox, query_of, secret_content, secret_ver
 
 
 def changed(callback: str, *, remove: str = "", **query: str) -> str:
-    """Return a callback's address with other parameters."""
+    """Return a callback URL with parameters replaced or added, and without `remove`."""
     address, _, _ = callback.partition("?")
-    kept = {name: value for name, value in query_of(callback).items() if name != remove}
-    return f"{address}?{urlencode({**kept, **query})}"
+    others = {name: value for name, value in query_of(callback).items() if name != remove}
+    return f"{address}?{urlencode({**others, **query})}"
 
 
-def test_17_a_callback_without_code_and_error_fails_the_flow_and_the_link_starts_anew(
+def test_17_a_callback_without_code_and_error_fails_the_flow_and_the_link_works_again(
     customer: Customer, inbox: Inbox, finch: Simulator
 ) -> None:
-    """State and cookie are right, so it is this person's; there is nothing to exchange."""
+    """State and cookie are right, so the callback belongs to the flow, but there is nothing to exchange."""
     assert customer.receipt(customer.come_back(changed(customer.approved(), remove="code")))["status"] == "failed"
     (event,) = inbox.wait_for(customer)
     assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Failed", "code_missing")
@@ -45,14 +45,17 @@ def names_of(stack: RunningStack) -> Names:
 
 
 def quarantine_of(stack: RunningStack) -> QuarantinePorts:
-    """Return the operator's tool, on the deployed stack."""
+    """Return what an operator decides with, on the deployed stack."""
     clients = stack.client("dynamodb"), stack.client("secretsmanager")
     return quarantine_ports(*clients, stack.outputs["TableName"], names_of(stack), None)
 
 
 @pytest.fixture
 def injected(a_customer: Callable[..., Customer], inbox: Inbox) -> tuple[Customer, Customer, str]:
-    """A victim who is connected, and an attacker who brought the victim's next code under a state of their own."""
+    """Connect a victim, then let an attacker bring the victim's next code with the attacker's own state.
+
+    Returns the victim, the attacker, and the ARN of the victim's secret.
+    """
     victim, attacker = a_customer(), a_customer(username="largeco")
     victim.connect()
     (event,) = inbox.wait_for(victim)
@@ -67,7 +70,10 @@ def injected(a_customer: Callable[..., Customer], inbox: Inbox) -> tuple[Custome
 def test_18_an_injected_code_is_quarantined_and_the_victims_secret_is_untouched(
     injected: tuple[Customer, Customer, str], inbox: Inbox, finch: Simulator
 ) -> None:
-    """Finch has no PKCE: the echo or the owner gives it away. Nothing is disconnected: that could be the aim."""
+    """Finch has no PKCE, so the echoed customer or the connection's owner reveals the injection.
+
+    Nothing is disconnected, because that could be the attacker's aim.
+    """
     victim, attacker, secret_arn = injected
     (event,) = inbox.wait_for(attacker)
     assert event["detail-type"] == "Connection Quarantined"
@@ -79,10 +85,10 @@ def test_18_an_injected_code_is_quarantined_and_the_victims_secret_is_untouched(
     assert len(inbox.of(attacker)) == 1
 
 
-def test_18_another_echo_is_quarantined_and_told_to_nobody_as_connected(
+def test_18_an_echo_of_another_customer_is_quarantined_and_not_stored(
     customer: Customer, inbox: Inbox, finch: Simulator
 ) -> None:
-    """Finch names another customer than the link did."""
+    """If Finch names another customer than the link, the token does not become the connection's secret."""
     finch.faults.add(Fault("answer", answer={"customer_id": "somebody else"}))
     assert customer.connect()["status"] == "quarantined"
     (event,) = inbox.wait_for(customer)
@@ -91,10 +97,10 @@ def test_18_another_echo_is_quarantined_and_told_to_nobody_as_connected(
     assert not [one for one in listed if one["Name"].endswith(f"connections/{event['detail']['connection_id']}")]
 
 
-def test_18_an_operator_discards_what_was_injected(
+def test_18_an_operator_discards_an_injected_token(
     injected: tuple[Customer, Customer, str], inbox: Inbox, finch: Simulator
 ) -> None:
-    """The token is gone, the victim's is not, and the attacker's link starts anew."""
+    """The attacker's flow fails, the victim's secret stays as it was, and Finch disconnects nothing."""
     victim, attacker, secret_arn = injected
     inbox.wait_for(attacker)
     ports, names = quarantine_of(victim.stack), names_of(victim.stack)
@@ -113,7 +119,7 @@ def test_18_an_operator_discards_what_was_injected(
 def test_18_an_operator_releases_an_accountants_second_customer(
     injected: tuple[Customer, Customer, str], inbox: Inbox
 ) -> None:
-    """It was no attack: one person with two customers. Only by naming who loses the connection."""
+    """One person may have two customers. The operator must name the customer who loses the connection."""
     victim, attacker, secret_arn = injected
     inbox.wait_for(attacker)
     ports, names = quarantine_of(victim.stack), names_of(victim.stack)
@@ -132,17 +138,18 @@ def test_18_an_operator_releases_an_accountants_second_customer(
 def test_19_a_code_under_a_second_flow_fails_and_the_first_connection_is_untouched(
     a_customer: Callable[..., Customer], inbox: Inbox, finch: Simulator
 ) -> None:
-    """Finch refuses a used code."""
+    """Finch refuses a used code, so the second flow fails."""
     first, second = a_customer(), a_customer(username="largeco")
     callback = first.approved()
     receipt = first.receipt(first.come_back(callback))
-    (event,) = inbox.wait_for(first)
+    (established,) = inbox.wait_for(first)
     again = changed(second.approved(), code=query_of(callback)["code"])
     assert second.receipt(second.come_back(again))["status"] == "failed"
-    (event,) = inbox.wait_for(second)
-    assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Failed", "invalid_grant")
-    assert secret_versions(first.stack, event["detail"]["secret_arn"]) == 1
-    assert secret_content(first.stack, event["detail"]["secret_arn"])["connection_id"] == receipt["connection_id"]
+    (failed,) = inbox.wait_for(second)
+    assert (failed["detail-type"], failed["detail"]["reason"]) == ("Connection Failed", "invalid_grant")
+    secret_arn = established["detail"]["secret_arn"]
+    assert secret_versions(first.stack, secret_arn) == 1
+    assert secret_content(first.stack, secret_arn)["connection_id"] == receipt["connection_id"]
     assert [call.status for call in finch.calls_to("/auth/token")] == [200, 400]
 
 
@@ -159,7 +166,7 @@ def test_19_a_code_under_a_second_flow_fails_and_the_first_connection_is_untouch
 def test_20_an_answer_that_does_not_fit_the_request_is_quarantined(
     customer: Customer, inbox: Inbox, finch: Simulator, answer: dict[str, object], claims: dict[str, str], reason: str
 ) -> None:
-    """Not what was asked for, so not what is used; a person decides."""
+    """The token is quarantined until an operator decides."""
     finch.faults.add(Fault("answer", answer=answer))
     receipt = customer.receipt(customer.come_back(customer.approved(**claims)))
     assert receipt["status"] == "quarantined"
@@ -180,10 +187,10 @@ def test_20_an_answer_that_does_not_fit_the_request_is_quarantined(
     ],
     ids=["denied", "server_error", "markup", "4 KB"],
 )
-def test_21_an_error_settles_the_flow_with_a_reason_of_our_own(
+def test_21_an_error_settles_the_flow_with_a_reason_from_the_allow_list(
     customer: Customer, inbox: Inbox, finch: Simulator, error: str, status: str, reason: str
 ) -> None:
-    """Whatever the redirect said, the event says one of a few words."""
+    """The event never repeats the text of the redirect, only a known reason."""
     callback = changed(customer.approved(), remove="code", error=error, error_description="<b>now</b>")
     assert customer.receipt(customer.come_back(callback))["status"] == status
     (event,) = inbox.wait_for(customer)
@@ -192,15 +199,15 @@ def test_21_an_error_settles_the_flow_with_a_reason_of_our_own(
 
 
 def test_21_an_error_wins_over_a_code(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
-    """Nothing is exchanged."""
+    """The flow is denied, and the code is not exchanged."""
     callback = changed(customer.approved(), error="access_denied")
     assert customer.receipt(customer.come_back(callback))["status"] == "denied"
     assert len(inbox.wait_for(customer)) == 1
     assert finch.calls_to("/auth/token") == []
 
 
-def test_21_an_error_without_a_state_is_a_page_and_no_event(customer: Customer, untouched: Untouched) -> None:
-    """Nobody's flow: anyone can make such an address."""
+def test_21_an_error_without_a_state_is_refused_and_changes_nothing(customer: Customer, untouched: Untouched) -> None:
+    """Anyone can make such a URL, so it belongs to no flow."""
     customer.start()
     with untouched():
         assert refused(Visitor().get(f"{customer.stack.public_url}/callback?error=access_denied"))
@@ -209,10 +216,8 @@ def test_21_an_error_without_a_state_is_a_page_and_no_event(customer: Customer, 
 
 @pytest.mark.parametrize("name", ["code", "state"])
 @pytest.mark.parametrize("second", ["the same", "another", "empty"])
-def test_22_a_parameter_that_comes_twice_is_refused(
-    customer: Customer, untouched: Untouched, name: str, second: str
-) -> None:
-    """API Gateway joins the values with a comma, so the raw query is read."""
+def test_22_a_repeated_parameter_is_refused(customer: Customer, untouched: Untouched, name: str, second: str) -> None:
+    """API Gateway joins repeated values with a comma, so the function reads the raw query."""
     callback = customer.approved()
     value = {"the same": query_of(callback).get(name, "x"), "another": "A" * 36, "empty": ""}[second]
     first = "" if name in query_of(callback) else f"&{name}=x"
@@ -234,10 +239,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 @pytest.mark.parametrize("route", ["/connect", "/callback", "/callback/result"])
-def test_23_nothing_that_comes_in_is_reflected(
-    static_stack: RunningStack, finch: Simulator, route: str, text: str
-) -> None:
-    """Neither in a body nor in a header, from no parameter, header or cookie."""
+def test_23_no_input_is_reflected(static_stack: RunningStack, finch: Simulator, route: str, text: str) -> None:
+    """No parameter, header or cookie of the request reaches the body or a header of the answer."""
     url = f"{static_stack.public_url}{route}"
     names = ("link", "code", "state", "error", "error_description", "iss", "finch_receipt", "form_nonce", "anything")
     headers = {"User-Agent": "reflected<b>", "Referer": "https://reflected.example.com/<b>", "X-Reflected": "reflected"}
@@ -254,7 +257,7 @@ def test_23_nothing_that_comes_in_is_reflected(
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_23_a_hostile_customer_name_is_escaped_or_refused(customer: Customer, text: str) -> None:
-    """The one text of a link that is shown, on the confirm page."""
+    """The customer's name is the only text of a link that a page shows (the confirm page)."""
     page = customer.browser.get(customer.link(customer_name=text, confirm=True))
     if not text.isprintable() or len(text) > 255:
         assert refused(page)
@@ -266,7 +269,7 @@ def test_23_a_hostile_customer_name_is_escaped_or_refused(customer: Customer, te
 
 
 def test_24_another_issuer_is_refused(customer: Customer, untouched: Untouched, finch: Simulator) -> None:
-    """RFC 9207: an answer of another authorization server (mix-up)."""
+    """The answer of another authorization server is refused (mix-up, RFC 9207)."""
     callback = customer.approved()
     with untouched():
         for issuer in ("https://evil.example.com", finch.url + "/", finch.url + ".evil.example.com", ""):
@@ -276,7 +279,7 @@ def test_24_another_issuer_is_refused(customer: Customer, untouched: Untouched, 
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "POST", "PUT", "DELETE", "TRACE"])
 def test_25_no_other_method_consumes_a_callback(customer: Customer, untouched: Untouched, method: str) -> None:
-    """API Gateway routes GET alone."""
+    """API Gateway routes only GET to the callback."""
     callback = customer.approved()
     with untouched():
         assert customer.browser.request(method, callback).status in {403, 404, 405}
@@ -285,13 +288,13 @@ def test_25_no_other_method_consumes_a_callback(customer: Customer, untouched: U
 
 @pytest.mark.parametrize("method", ["HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"])
 def test_25_no_other_method_starts_a_flow(customer: Customer, untouched: Untouched, method: str) -> None:
-    """A scanner's HEAD, a browser's OPTIONS."""
+    """Scanners send HEAD and browsers send OPTIONS; both leave the link usable."""
     with untouched():
         assert customer.browser.request(method, customer.link()).status in {403, 404, 405}
     assert customer.connect()["status"] == "connected"
 
 
-LOOKING_AHEAD = [
+PRELOADS = [
     {"Sec-Purpose": "prefetch"},
     {"Sec-Purpose": "prefetch;prerender"},
     {"Sec-Purpose": "prefetch;anonymous-client-ip"},
@@ -301,11 +304,11 @@ LOOKING_AHEAD = [
 ]
 
 
-@pytest.mark.parametrize("headers", LOOKING_AHEAD, ids=str)
-def test_25_a_browser_that_looks_ahead_gets_503_and_the_click_asks_again(
+@pytest.mark.parametrize("headers", PRELOADS, ids=str)
+def test_25_a_preload_gets_503_and_the_person_still_connects(
     customer: Customer, untouched: Untouched, headers: dict[str, str]
 ) -> None:
-    """On the link and on the callback."""
+    """A preload of the link or of the callback neither starts nor finishes a flow."""
     with untouched():
         page = customer.browser.get(customer.link(), headers)
         assert (page.status, page.set_cookies) == (503, ())
@@ -315,8 +318,8 @@ def test_25_a_browser_that_looks_ahead_gets_503_and_the_click_asks_again(
     assert customer.receipt(customer.come_back(callback))["status"] == "connected"
 
 
-def test_23_what_goes_to_the_team_is_plain(customer: Customer) -> None:
-    """The return URL gets one parameter more, and a JWT is URL-safe as it is."""
+def test_23_the_return_url_gains_only_the_receipt(customer: Customer) -> None:
+    """The receipt needs no encoding, because a JWT is URL-safe."""
     page = customer.come_back(customer.approved(return_url=f"{customer.stack.public_url}/connected?a=%3Cb%3E&c=1"))
     assert page.location is not None
     assert [name for name, _ in parse_qsl(page.location.partition("?")[2])] == ["a", "c", "finch_receipt"]

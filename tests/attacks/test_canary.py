@@ -1,4 +1,4 @@
-"""Row 33: over everything that the whole suite did, each secret is in the vault and nowhere else. It runs last."""
+"""Row 33: after the whole suite, each secret is in the vault and nowhere else. These tests run last."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FUNCTIONS = ("ConnectFunction", "CallbackFunction", "RelayFunction", "SweeperFun
 
 @pytest.fixture
 def canaries(static_stack: RunningStack, session_stack: RunningStack) -> dict[str, set[str]]:
-    """Every secret value of the suite, by kind."""
+    """Return every secret value of the suite, by kind."""
     keys = {stack.link_key()[1] for stack in (static_stack, session_stack)}
     known = {
         "client secret": {CLIENT_SECRET},
@@ -33,18 +33,18 @@ def canaries(static_stack: RunningStack, session_stack: RunningStack) -> dict[st
 
 
 def found_in(text: str, values: Iterable[str]) -> list[str]:
-    """Return the values that a text holds: plain, as JSON or a URL would write them, or in base64."""
-    written = ((value, (value, quote(value, safe=""), json.dumps(value)[1:-1], _base64(value))) for value in values)
-    return [value for value, ways in written if any(way in text for way in ways)]
+    """Return the values that a text contains: plain, escaped as in JSON or a URL, or in base64."""
+    spelled = ((value, (value, quote(value, safe=""), json.dumps(value)[1:-1], _base64(value))) for value in values)
+    return [value for value, spellings in spelled if any(spelling in text for spelling in spellings)]
 
 
 def _base64(value: str) -> str:
-    """Return the part of a value's base64 that does not depend on what stands after it."""
+    """Return the part of a value's base64 that does not depend on the text after it."""
     return base64.b64encode(value.encode())[: len(value) // 3 * 4].decode()
 
 
-def everything_kept(stack: RunningStack, inbox: Inbox) -> Iterator[tuple[str, str]]:
-    """Yield (what, text) of all that is kept outside the vault: logs with their metrics, rows, events, parameters."""
+def everything_stored(stack: RunningStack, inbox: Inbox) -> Iterator[tuple[str, str]]:
+    """Yield (place, text) of everything stored outside the vault: logs and metrics, rows, events, parameter names."""
     for function in FUNCTIONS:
         yield f"log of {function}", "\n".join(stack.logs(function))
     pages = stack.client("dynamodb").get_paginator("scan").paginate(TableName=stack.outputs["TableName"])
@@ -58,23 +58,23 @@ def everything_kept(stack: RunningStack, inbox: Inbox) -> Iterator[tuple[str, st
 def test_33_no_secret_is_in_a_log_a_metric_an_event_or_a_row(
     static_stack: RunningStack, inbox: Inbox, stack: RunningStack, canaries: dict[str, set[str]]
 ) -> None:
-    """Codes, states, cookies, tokens, links, keys, the client secret, and who the customer's people are."""
+    """Covers codes, states, cookies, tokens, links, keys, the client secret, and the customer's name and e-mail."""
     assert len(canaries["code"]) > 1
     assert len(canaries["token"]) > 1
-    kept = dict(everything_kept(stack, inbox))
-    assert '"message":"started"' in kept["log of ConnectFunction"], "the logs are read"
-    assert '"_aws"' in kept["log of CallbackFunction"], "metrics are in the logs"
-    assert "Connection Established" in kept["events"]
-    assert "state_hash" in kept["rows"]
-    leaks = {(kind, what) for what, text in kept.items() for kind in canaries if found_in(text, canaries[kind])}
+    stored = dict(everything_stored(stack, inbox))
+    assert '"message":"started"' in stored["log of ConnectFunction"], "the logs are searched"
+    assert '"_aws"' in stored["log of CallbackFunction"], "metrics are in the logs"
+    assert "Connection Established" in stored["events"]
+    assert "state_hash" in stored["rows"]
+    leaks = {(kind, place) for place, text in stored.items() for kind in canaries if found_in(text, canaries[kind])}
     assert leaks == set()
 
 
 def leaks_of(page: Page, canaries: dict[str, set[str]], finch_url: str) -> set[str]:
-    """Return the kinds of secrets that an answer holds where it must not.
+    """Return the kinds of secrets that an answer has where it must not.
 
-    A cookie belongs into Set-Cookie, a state into the redirect to Finch, a link and the customer's name on the confirm
-    page; a code, a token and a key belong nowhere.
+    A cookie may be in Set-Cookie, a state in the redirect to Finch, and a link and the customer's name on the confirm
+    page. A code, a token and a key may be nowhere.
     """
     location = page.location or ""
     may_be_in_body = {"link", "customer's name"} if "<form" in page.text else set()
@@ -89,26 +89,24 @@ def leaks_of(page: Page, canaries: dict[str, set[str]], finch_url: str) -> set[s
     return leaks
 
 
-def test_33_no_secret_is_on_a_page_or_in_an_address_that_lasts(
-    canaries: dict[str, set[str]], finch_server: Simulator
-) -> None:
-    """Every answer that the suite was given by the stacks."""
+def test_33_no_secret_is_on_a_page_or_in_a_redirect(canaries: dict[str, set[str]], finch_server: Simulator) -> None:
+    """Covers every answer of the stacks to the suite. Only the redirect to Finch has the state."""
     words = {value: kind for kind, values in canaries.items() for value in values}
     assert len(CANARIES.pages) > 1
     leaks: dict[str, set[str]] = {}
     for page in CANARIES.pages:
         text = "\n".join([page.text, page.location or "", repr(dict(page.headers))])
-        held: dict[str, set[str]] = {}
-        for word, kind in words.items():  # first the few that are there at all, then exactly where
+        present: dict[str, set[str]] = {}
+        for word, kind in words.items():  # narrow down to the few that are in the answer, then check where they are
             if word in text or quote(word, safe="") in text:
-                held.setdefault(kind, set()).add(word)
-        if found := leaks_of(page, held, finch_server.url):
+                present.setdefault(kind, set()).add(word)
+        if found := leaks_of(page, present, finch_server.url):
             leaks.setdefault(page.url.partition("?")[0], set()).update(found)
     assert leaks == {}
 
 
 def test_33_tokens_are_in_the_vault_and_only_there(static_stack: RunningStack, canaries: dict[str, set[str]]) -> None:
-    """Each that a secret holds is under `connections/` or `quarantine/`; nothing else secret is in any of those."""
+    """Tokens are only in secrets under `connections/` or `quarantine/`, and those contain no other secret value."""
     client = static_stack.client("secretsmanager")
     listed = client.get_paginator("list_secrets").paginate()
     names = [one["Name"] for page in listed for one in page["SecretList"] if "DeletedDate" not in one]

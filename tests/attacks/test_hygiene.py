@@ -1,4 +1,4 @@
-"""Rows 30 to 32, 35 and 36: what every answer looks like, whatever was asked."""
+"""Rows 30 to 32, 35 and 36: what holds for every answer, whatever the request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from local.engine.deploy import build
 from local.simulator import Fault, Simulator
 from tests.attacks.conftest import headers_of, refused
 from tests.attacks.test_answers import changed
-from tests.attacks.test_links import press
+from tests.attacks.test_links import confirm
 from tests.canary import Visitor
 from tests.conftest import Customer, query_of
 from tests.template import ROOT, load_template
@@ -28,25 +28,25 @@ type Visit = Callable[[Customer], Page]
 
 
 def confirmed_by_another_site(customer: Customer) -> Page:
-    """Open the confirm page and press its button from elsewhere."""
+    """Open the confirm page and post its form from another site."""
     customer.browser.get(customer.link(confirm=True))
-    return press(customer, {"link": "x", "form_nonce": "x"}, "cross-site")
+    return confirm(customer, {"link": "x", "form_nonce": "x"}, "cross-site")
 
 
 def finish(customer: Customer, **headers: str) -> Page:
-    """Go through it all and return the callback's answer."""
+    """Run the whole flow and return the callback's answer."""
     return customer.come_back(customer.approved(), **headers)
 
 
 def result(customer: Customer) -> Page:
-    """Finish without a return URL and open our own page."""
+    """Finish without a return URL and open the result page."""
     location = customer.come_back(customer.approved(return_url=None)).location
     assert location is not None
     return customer.browser.get(location)
 
 
 def declined(customer: Customer) -> Page:
-    """Come back with a code that Finch does not take."""
+    """Come back with a code that Finch declines."""
     customer.finch.faults.add(Fault("error", status=400, name="invalid_request_error"))
     return finish(customer)
 
@@ -69,7 +69,7 @@ ANSWERS: dict[str, tuple[int, Visit]] = {
 
 
 def holds_all_headers(headers: dict[str, str], finch_url: str) -> bool:
-    """Assert the headers of row 31, each with its whole value."""
+    """Assert the headers of row 31, each with its whole value. Return True."""
     assert headers["cache-control"] == "no-store"
     assert headers["referrer-policy"] == "no-referrer"
     assert headers["x-content-type-options"] == "nosniff"
@@ -88,7 +88,7 @@ def holds_all_headers(headers: dict[str, str], finch_url: str) -> bool:
 
 @pytest.mark.parametrize("answer", ANSWERS)
 def test_31_every_answer_has_all_headers(customer: Customer, answer: str) -> None:
-    """No store, no referrer, no script, no frame, no sniffing; and nothing of a third party."""
+    """No answer may be stored, framed or sniffed, send a referrer, run a script, or load from a third party."""
     status, visit = ANSWERS[answer]
     page = visit(customer)
     assert page.status == status
@@ -103,10 +103,10 @@ def test_31_every_answer_has_all_headers(customer: Customer, answer: str) -> Non
 @pytest.mark.parametrize(
     "event", [{}, {"requestContext": {"requestId": "r"}}, {"routeKey": "GET /x", "requestContext": 1}]
 )
-def test_31_an_event_that_nobody_foresaw_has_them_too(
+def test_31_an_internal_error_has_all_headers_too(
     static_stack: RunningStack, finch: Simulator, function: str, event: dict[str, Any]
 ) -> None:
-    """An error of ours is a page as well; its text says nothing."""
+    """An unexpected event gets a 500 page that reveals nothing about the error."""
     answer = static_stack.invoke(function, event)
     assert answer["statusCode"] == 500
     assert holds_all_headers({name.lower(): value for name, value in answer["headers"].items()}, finch.url)
@@ -114,12 +114,12 @@ def test_31_an_event_that_nobody_foresaw_has_them_too(
 
 
 def test_30_redirects_change_the_method_and_leak_nothing(customer: Customer) -> None:
-    """302 or 303, never 307 or 308; the final address holds neither code nor state."""
+    """Redirects are 302 or 303, never 307 or 308, and the final URL has neither code nor state."""
     asked = customer.browser.get(customer.link(confirm=True))
     form = {
         name: asked.text.partition(f'name="{name}" value="')[2].partition('"')[0] for name in ("link", "form_nonce")
     }
-    confirmed = press(customer, form)
+    confirmed = confirm(customer, form)
     assert confirmed.status in {302, 303}
     assert confirmed.location is not None
     assert form["link"] not in confirmed.location
@@ -131,8 +131,8 @@ def test_30_redirects_change_the_method_and_leak_nothing(customer: Customer) -> 
         assert all(value not in page.location for value in query_of(callback).values())
 
 
-def test_30_our_own_last_page_holds_neither(customer: Customer) -> None:
-    """Without a return URL: the result page's address has the receipt alone."""
+def test_30_the_result_pages_url_has_neither_code_nor_state(customer: Customer) -> None:
+    """Without a return URL the flow ends on the result page, whose URL has only the receipt."""
     callback = customer.approved(return_url=None)
     page = customer.browser.get(callback, follow=True)
     assert page.status == 200
@@ -146,7 +146,7 @@ def cookies_of(page: Page) -> dict[str, Any]:
 
 
 def test_32_each_cookie_is_host_bound_and_short_lived(customer: Customer) -> None:
-    """`__Host-`, Secure, HttpOnly, Lax, no domain; ten minutes after the flow settled it is gone."""
+    """Each cookie is `__Host-`, Secure, HttpOnly, Lax, without a domain, and ends ten minutes after the settle."""
     started, asked = customer.browser.get(customer.link()), Visitor().get(customer.link())
     assert started.location is not None
     callback = customer.approve(started.location)
@@ -168,23 +168,23 @@ def test_32_each_cookie_is_host_bound_and_short_lived(customer: Customer) -> Non
 
 
 def test_32_stale_cookies_are_pruned_the_oldest_first(a_customer: Callable[..., Customer]) -> None:
-    """All headers of a request must stay under API Gateway's 10,240 bytes, however many links somebody opens."""
+    """A request's headers must stay under API Gateway's 10,240 bytes, however many links a person opens."""
     customer = a_customer()
     others = [a_customer(browser=customer.browser) for _ in range(40)]
     for other in others:
         other.start()
-    ours = customer.browser.cookies(customer.stack.public_url)
-    kept = [other for other in others if f"__Host-fc-{other.flow_id}" in ours]
-    assert len(kept) < 40
-    assert kept == others[-len(kept) :], "the oldest went first"
-    assert sum(len(name) + len(value) + 3 for name, value in ours.items()) < 10_240 // 2
+    cookies = customer.browser.cookies(customer.stack.public_url)
+    remaining = [other for other in others if f"__Host-fc-{other.flow_id}" in cookies]
+    assert len(remaining) < 40
+    assert remaining == others[-len(remaining) :], "the oldest are deleted first"
+    assert sum(len(name) + len(value) + 3 for name, value in cookies.items()) < 10_240 // 2
     assert customer.connect()["status"] == "connected"
     newest = others[-1]
     assert newest.receipt(newest.come_back(newest.approved()))["status"] in {"connected", "quarantined"}
 
 
-def test_32_what_is_no_cookie_of_ours_is_left_alone(customer: Customer) -> None:
-    """Neither deleted nor echoed."""
+def test_32_other_cookies_are_neither_deleted_nor_echoed(customer: Customer) -> None:
+    """That includes cookies with the prefix `__Host-fc-` that do not name a flow."""
     for number in range(60):
         customer.browser.set_cookie(customer.stack.public_url, f"other-{number}", "x")
         customer.browser.set_cookie(customer.stack.public_url, f"__Host-fc-{number}", "x")
@@ -192,10 +192,10 @@ def test_32_what_is_no_cookie_of_ours_is_left_alone(customer: Customer) -> None:
     assert list(cookies_of(page)) == [f"__Host-fc-{customer.flow_id}"]
 
 
-def test_35_unknown_expired_replayed_and_wrong_browser_look_the_same(
+def test_35_unknown_expired_replayed_and_wrong_browser_get_the_same_answer(
     a_customer: Callable[..., Customer], customer: Customer
 ) -> None:
-    """To whoever brings it, the answer does not tell which it was."""
+    """The answer does not reveal the cause."""
     finished, replaced = a_customer(), a_customer(username="largeco")
     used = finished.approved()
     finished.come_back(used)
@@ -219,12 +219,13 @@ def test_35_unknown_expired_replayed_and_wrong_browser_look_the_same(
 
 
 def test_35_secrets_are_compared_in_constant_time() -> None:
-    """Read in the code, since a timing test would be noise: secrets compare through `hmac.compare_digest` alone.
+    """Secrets are compared only through `hmac.compare_digest`.
 
-    `Secret.__eq__` is that comparison; nobody compares what `reveal()` returns.
+    `Secret.__eq__` is that comparison, and no code compares what `reveal()` returns. The test reads the code, because
+    a timing test would be noise.
     """
     package = ROOT / "layers/finch_connect/finch_connect"
-    assert "hmac.compare_digest(" in (package / "secret.py").read_text()
+    assert "hmac.compare_digest(" in (package / "domain/secret.py").read_text()
     for path in [*package.rglob("*.py"), *ROOT.glob("functions/*/app.py")]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Compare):
@@ -233,7 +234,7 @@ def test_35_secrets_are_compared_in_constant_time() -> None:
 
 
 def test_36_a_flood_is_throttled_and_the_callback_has_its_own_limit() -> None:
-    """Read in the built template: the emulator drops the stage's settings."""
+    """Read from the built template, because the emulator ignores the throttling settings."""
     built = load_template(build())
     api = built["Resources"]["HttpApi"]["Properties"]
     rates = {"connect": api["DefaultRouteSettings"], "callback": api["RouteSettings"]["GET /callback"]}
@@ -244,7 +245,7 @@ def test_36_a_flood_is_throttled_and_the_callback_has_its_own_limit() -> None:
 
 
 def test_36_the_access_log_has_neither_path_nor_query() -> None:
-    """Read in the built template: they would hold code, state and link."""
+    """They would contain the code, the state and the link. Read from the built template."""
     built = load_template(build())
     logged = built["Resources"]["HttpApi"]["Properties"]["AccessLogSettings"]["Format"]
     assert set(re.findall(r"\$context\.([a-zA-Z.]+)", logged)) == {

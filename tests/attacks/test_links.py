@@ -1,4 +1,4 @@
-"""Rows 10 to 16: only the team's own links start anything, and only what they may ask for."""
+"""Rows 10 to 16: only links that the team signed start a flow, and only within what the stack allows."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ from tests.conftest import Customer, query_of
 
 
 def open_link(customer: Customer, link: str, headers: dict[str, str] | None = None) -> Page:
-    """Open a link as it is, in the customer's browser."""
+    """Open a link unchanged in the customer's browser."""
     return customer.browser.get(f"{customer.stack.public_url}/connect?{urlencode({'link': link})}", headers)
 
 
 def claims_of(customer: Customer, **claims: Any) -> dict[str, Any]:
-    """Return a good link's claims, changed."""
+    """Return the claims of a valid link, with some of them replaced."""
     signed = customer.link(**claims).partition("link=")[2]
     return dict(jwt.decode(signed, options={"verify_signature": False}))
 
 
 def by_hand(header: dict[str, Any], claims: dict[str, Any], key: str | None) -> str:
-    """Return a JWT with any header: HMAC-SHA256 under `key`, or no signature at all."""
+    """Return a JWT with any header, signed with HMAC-SHA256 under `key`, or unsigned if `key` is None."""
     parts = [base64url(json.dumps(part).encode()) for part in (header, claims)]
     mac = b"" if key is None else hmac.new(key.encode(), ".".join(parts).encode(), hashlib.sha256).digest()
     return ".".join([*parts, base64url(mac)])
@@ -61,8 +61,8 @@ FORGERIES: dict[str, Callable[[dict[str, Any], str, str], str]] = {
     "signature cut off": lambda claims, kid, key: by_hand({"alg": "HS256", "kid": kid}, claims, key).rpartition(".")[0],
     "signature emptied": lambda c, kid, key: by_hand({"alg": "HS256", "kid": kid}, c, key).rpartition(".")[0] + ".",
     "payload swapped": lambda claims, kid, key: ".".join(
-        by_hand({"alg": "HS256", "kid": kid}, {**claims, "sub": sub}, key).split(".")[place]
-        for place, sub in enumerate(("a", "b", "a"))
+        by_hand({"alg": "HS256", "kid": kid}, {**claims, "sub": sub}, key).split(".")[part]
+        for part, sub in enumerate(("a", "b", "a"))
     ),
     "a header nested without end": lambda _claims, _kid, _key: f"{base64url(b'[' * 4000)}.e30.{'A' * 43}",
     "no JSON": lambda _claims, _kid, _key: "e30.e30",
@@ -91,21 +91,21 @@ BAD_CLAIMS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("forgery", FORGERIES)
 def test_10_a_forged_link_is_refused(customer: Customer, untouched: Untouched, forgery: str) -> None:
-    """Signature, algorithm, key and form (RFC 8725)."""
+    """A link with the wrong signature, algorithm, key or form is refused (RFC 8725)."""
     kid, key = customer.stack.link_key()
     with untouched():
         assert refused(open_link(customer, FORGERIES[forgery](claims_of(customer), kid, key)))
 
 
 @pytest.mark.parametrize("claim", BAD_CLAIMS)
-def test_10_a_link_with_a_claim_out_of_order_is_refused(customer: Customer, untouched: Untouched, claim: str) -> None:
-    """Signed with the right key, and still."""
+def test_10_a_link_with_an_invalid_claim_is_refused(customer: Customer, untouched: Untouched, claim: str) -> None:
+    """The right signature is not enough: audience, times and required claims count as well."""
     with untouched():
         assert refused(customer.browser.get(customer.link(**BAD_CLAIMS[claim])))
 
 
-def test_10_a_receipt_is_no_link_and_a_link_no_receipt(customer: Customer) -> None:
-    """Both are signed with the same key; type and audience keep them apart."""
+def test_10_a_receipt_is_refused_as_a_link_and_a_link_as_a_receipt(customer: Customer) -> None:
+    """Both are signed with the same key, so only type and audience separate them."""
     back = customer.come_back(customer.approved())
     assert back.location is not None
     receipt = query_of(back.location)["finch_receipt"]
@@ -116,7 +116,7 @@ def test_10_a_receipt_is_no_link_and_a_link_no_receipt(customer: Customer) -> No
 
 @pytest.fixture
 def rotate(static_stack: RunningStack, finch: Simulator) -> Iterator[Callable[[str], None]]:
-    """Put another link key in; at the end the first one is current again."""
+    """Put a new link key into the secret; the teardown makes the first one current again."""
     arn, client = static_stack.outputs["LinkKeySecretArn"], static_stack.client("secretsmanager")
     first = client.get_secret_value(SecretId=arn)["SecretString"]
 
@@ -130,16 +130,16 @@ def rotate(static_stack: RunningStack, finch: Simulator) -> Iterator[Callable[[s
     wait_for(lambda: Visitor().get(Customer(static_stack, finch).link()).status == 303, timeout=45, interval=0.5)
 
 
-def test_10_after_a_rotation_the_key_before_works_and_the_one_before_that_does_not(
+def test_10_after_a_rotation_the_previous_key_works_and_older_ones_do_not(
     static_stack: RunningStack, finch: Simulator, rotate: Callable[[str], None]
 ) -> None:
-    """A link under an unknown `kid` makes the function look again, at most every ten seconds."""
+    """A link with an unknown `kid` makes the function read the secret again, at most every ten seconds."""
     a_link = Customer(static_stack, finch).link
     under_first = a_link()
     rotate("row-10-b")
     under_second = a_link()
     wait_for(lambda: Visitor().get(under_second).status == 303, timeout=45, interval=0.5)
-    assert Visitor().get(under_first).status in {200, 303}, "the key before"
+    assert Visitor().get(under_first).status in {200, 303}, "the previous key works"
     rotate("row-10-c")
     under_third = Customer(static_stack, finch).link()
     wait_for(lambda: Visitor().get(under_third).status == 303, timeout=45, interval=0.5)
@@ -147,7 +147,7 @@ def test_10_after_a_rotation_the_key_before_works_and_the_one_before_that_does_n
         lambda: Visitor().get(under_first).status == 400,
         timeout=45,
         interval=0.5,
-        problem="the key before the one before",
+        problem="the key before the previous one still works",
     )
     assert Visitor().get(under_second).status in {200, 303}
 
@@ -158,14 +158,14 @@ def form_of(page: Page) -> dict[str, str]:
     return {name: page.text.partition(f'name="{name}" value="')[2].partition('"')[0] for name in ("link", "form_nonce")}
 
 
-def press(customer: Customer, form: dict[str, str], site: str | None = "same-origin") -> Page:
-    """Post the confirm page's form, as a browser does from that site."""
+def confirm(customer: Customer, form: dict[str, str], site: str | None = "same-origin") -> Page:
+    """Post the confirm page's form with this value of `Sec-Fetch-Site`, or without the header if None."""
     headers = {} if site is None else {"Sec-Fetch-Site": site}
     return customer.browser.post(f"{customer.stack.public_url}/connect", form, headers)
 
 
-def test_11_a_second_browser_is_asked_and_only_its_button_takes_over(customer: Customer, untouched: Untouched) -> None:
-    """The person begins on the phone and goes on at the desk; or somebody found the link."""
+def test_11_a_second_browser_takes_over_only_after_confirming(customer: Customer, untouched: Untouched) -> None:
+    """A person may start on the phone and continue at the desk, or somebody else may have found the link."""
     phone_callback = customer.approved()
     desk = dataclasses.replace(customer, browser=Visitor())
     with untouched():
@@ -173,33 +173,33 @@ def test_11_a_second_browser_is_asked_and_only_its_button_takes_over(customer: C
         assert page.status == 200
         assert "Acme Inc" in page.text
     assert (row := customer.row()) is not None
-    confirmed = press(desk, form_of(page))
+    confirmed = confirm(desk, form_of(page))
     assert confirmed.status == 303
     assert (taken := customer.row()) is not None
     assert taken.state_hash != row.state_hash
     with untouched():
-        assert refused(customer.come_back(phone_callback)), "the phone's state is dead"
+        assert refused(customer.come_back(phone_callback)), "the phone's state no longer works"
     assert confirmed.location is not None
     assert desk.receipt(desk.come_back(desk.approve(confirmed.location)))["status"] == "connected"
 
 
 def test_11_a_scanner_that_opens_a_long_lived_link_writes_nothing(customer: Customer, untouched: Untouched) -> None:
-    """Mail scanners open links with GET or HEAD; the page has one button."""
+    """Mail scanners open links with GET or HEAD, and neither presses the button of the confirm page."""
     link = customer.link(exp=int(time.time()) + 86_400)
     with untouched():
         for _ in range(3):
             assert form_of(Visitor().get(link))
             assert Visitor().request("HEAD", link).status in {404, 405}
-    assert press(customer, form_of(customer.browser.get(link))).status == 303
+    assert confirm(customer, form_of(customer.browser.get(link))).status == 303
 
 
 @pytest.mark.parametrize(
     "forgery", ["cross-site", "same-site", "none", "no nonce", "no cookie", "another flow's nonce"]
 )
-def test_11_a_confirm_form_that_is_not_our_own_pages_is_refused(
+def test_11_a_forged_confirm_form_is_refused(
     a_customer: Callable[..., Customer], untouched: Untouched, forgery: str
 ) -> None:
-    """Another site cannot press the button for somebody (CSRF)."""
+    """Another site cannot submit the form in a person's browser (CSRF)."""
     customer, other = a_customer(), a_customer()
     later = int(time.time()) + 86_400
     form = form_of(customer.browser.get(customer.link(exp=later)))
@@ -207,30 +207,30 @@ def test_11_a_confirm_form_that_is_not_our_own_pages_is_refused(
     with untouched():
         match forgery:
             case "no nonce":
-                assert refused(press(customer, {"link": form["link"]}))
+                assert refused(confirm(customer, {"link": form["link"]}))
             case "no cookie":
                 customer.browser.forget_cookies()
-                assert refused(press(customer, form))
+                assert refused(confirm(customer, form))
             case "another flow's nonce":
-                assert refused(press(customer, {**form, "form_nonce": others["form_nonce"]}))
+                assert refused(confirm(customer, {**form, "form_nonce": others["form_nonce"]}))
             case site:
-                assert refused(press(customer, form, site))
+                assert refused(confirm(customer, form, site))
 
 
-def test_11_after_connected_the_link_says_so_and_writes_nothing(customer: Customer, untouched: Untouched) -> None:
-    """In any browser, by link or by button."""
+def test_11_the_link_of_a_connected_flow_shows_so_and_writes_nothing(customer: Customer, untouched: Untouched) -> None:
+    """That holds in any browser, by link or by form."""
     customer.connect()
     with untouched():
         assert "connected" in customer.browser.get(customer.link()).text
         stranger = dataclasses.replace(customer, browser=Visitor())
         assert "connected" in stranger.browser.get(stranger.link()).text
         asked = stranger.browser.get(stranger.link(confirm=True))
-        assert "connected" in press(stranger, form_of(asked)).text
+        assert "connected" in confirm(stranger, form_of(asked)).text
 
 
 @pytest.mark.parametrize("ending", ["denied", "failed"])
-def test_11_after_an_ending_without_a_connection_the_link_starts_anew(customer: Customer, ending: str) -> None:
-    """With another cookie and another state."""
+def test_11_the_link_of_a_denied_or_failed_flow_starts_a_new_attempt(customer: Customer, ending: str) -> None:
+    """The new attempt has a new cookie, and therefore a new state."""
     callback = customer.denied() if ending == "denied" else customer.approved().replace("code=", "nothing=")
     name = f"__Host-fc-{customer.flow_id}"
     before = customer.browser.cookies(callback)[name]
@@ -240,7 +240,7 @@ def test_11_after_an_ending_without_a_connection_the_link_starts_anew(customer: 
 
 
 def test_12_finchs_parameters_in_the_links_query_are_ignored(static_stack: RunningStack, finch: Simulator) -> None:
-    """The authorize URL has each expected parameter exactly once, and from us."""
+    """The authorize URL has each expected parameter exactly once, and none from the query."""
     customer = Customer(static_stack, finch)
     smuggled = {
         "redirect_uri": "https://evil.example.com/callback",
@@ -262,7 +262,7 @@ def test_12_finchs_parameters_in_the_links_query_are_ignored(static_stack: Runni
 
 
 def test_12_a_connect_session_gets_no_parameter_of_the_query(session_stack: RunningStack, finch: Simulator) -> None:
-    """Only Finch's session and our state."""
+    """The browser takes only Finch's session and the flow's state to Finch."""
     customer = Customer(session_stack, finch)
     page = customer.browser.get(f"{customer.link()}&session=evil&state=evil&redirect_uri=https://evil.example.com")
     assert page.location is not None
@@ -275,20 +275,20 @@ HOSTILE = ["a&b=c", "a%26b", "a#b", "a\nb", "a\x00b", "ünïcödé", "a+b c", "\
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_13_a_provider_or_product_that_is_no_plain_word_is_refused(
+def test_13_a_provider_or_product_with_special_characters_is_refused(
     customer: Customer, untouched: Untouched, text: str
 ) -> None:
-    """Nothing of it goes to Finch."""
+    """No part of it reaches Finch."""
     with untouched():
         assert refused(customer.browser.get(customer.link(payroll_provider=text)))
         assert refused(customer.browser.get(customer.link(products=["company", text])))
 
 
 @pytest.mark.parametrize("text", HOSTILE, ids=ascii)
-def test_13_a_customer_id_comes_back_exactly_as_it_went_in(
+def test_13_a_customer_id_reaches_the_receipt_unchanged(
     a_customer: Callable[..., Customer], untouched: Untouched, text: str
 ) -> None:
-    """Any printable text is somebody's id: into the row and the receipt, and not into the authorize URL."""
+    """Any printable text may be a customer id. It goes into the row and the receipt, not into the authorize URL."""
     customer = a_customer(customer_id=f"{text}-{secrets.token_hex(4)}")
     if not customer.customer_id.isprintable():
         with untouched():
@@ -308,7 +308,7 @@ def test_13_a_customer_id_comes_back_exactly_as_it_went_in(
 def test_14_a_product_outside_the_stacks_list_is_refused(
     customer: Customer, untouched: Untouched, products: Any
 ) -> None:
-    """The stack's list is the most that any link may ask for."""
+    """A link may ask for products of the stack's list only."""
     with untouched():
         assert refused(customer.browser.get(customer.link(products=products)))
 
@@ -337,14 +337,14 @@ RETURN_URLS = [
 def test_15_a_hostile_return_url_is_refused_at_the_link(
     customer: Customer, untouched: Untouched, return_url: str
 ) -> None:
-    """The corpus has hundreds; these go over HTTP, against the address that this stack allows."""
+    """The corpus has hundreds more. These go over HTTP, against the address that this stack allows."""
     hostile = return_url.replace("{base}", customer.stack.public_url)
     with untouched():
         assert refused(customer.browser.get(customer.link(return_url=hostile)))
 
 
 def test_15_the_return_url_is_checked_again_at_the_callback(customer: Customer) -> None:
-    """It was allowed when the flow started, and is not any more: our own page then, never theirs."""
+    """If the URL was allowed at the start but no longer is, the browser goes to the stack's result page instead."""
     callback = customer.approved()
     customer.stack.client("dynamodb").update_item(
         TableName=customer.stack.outputs["TableName"],
@@ -372,7 +372,7 @@ FORGED_HEADERS = {
 
 @pytest.mark.parametrize("name", FORGED_HEADERS)
 def test_16_a_forged_host_changes_nothing(customer: Customer, name: str, finch: Simulator) -> None:
-    """The redirect URI is computed from the configuration, kept in the row, and used again in the exchange."""
+    """The redirect URI comes from the configuration, is stored in the row, and is used again in the exchange."""
     stack = customer.stack
     started = customer.browser.get(customer.link(), {name: FORGED_HEADERS[name]})
     assert started.location is not None
@@ -389,7 +389,7 @@ def test_16_a_forged_host_changes_nothing(customer: Customer, name: str, finch: 
 def test_10_a_link_of_another_stack_is_refused(
     static_stack: RunningStack, session_stack: RunningStack, finch: Simulator
 ) -> None:
-    """Each stack has a key of its own."""
+    """Each stack has its own link key."""
     link = Customer(session_stack, finch).link()
     with nothing_happens(static_stack, finch):
         assert refused(Visitor().get(link.replace(session_stack.public_url, static_stack.public_url)))

@@ -1,6 +1,6 @@
-"""What holds whatever happens: a machine of hypothesis plays browsers, links, clocks, replays and Finch's answers.
+"""Invariants of the flow: a hypothesis state machine combines browsers, links, clocks, outages and Finch's answers.
 
-It runs the pure flow on the fakes, which one suite keeps equal to the real adapters (tests/ports).
+It runs the pure flow on the fakes. tests/ports runs the same suite on the fakes and on the real adapters.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PARTS = ("bus", "vault", "fallback", "client_secrets", "keys")
 
 @dataclasses.dataclass(frozen=True)
 class Trip:
-    """A browser that was sent to Finch, and the code with which it may come back."""
+    """A browser that was redirected to Finch, and the code with which it may return."""
 
     browser: str
     flow_id: str
@@ -46,18 +46,18 @@ class Trip:
 
 
 class DiedError(BaseException):
-    """The function's process ends here: nothing that it would have done afterwards happens."""
+    """The function's process ends here, and none of its later steps run."""
 
 
 class ScriptedFinch:
-    """Finch as the machine scripts it: each code has one answer, is good once, and every exchange is counted."""
+    """Finch with one scripted answer for each code. A code works once, and every exchange is counted."""
 
     def __init__(self) -> None:
         self.script: dict[str, Exchange | DiedError] = {}
         self.exchanged: dict[str, int] = {}
         self.issued: dict[str, tuple[str, int]] = {}
 
-    def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: object) -> Exchange:  # noqa: ARG002  # the code says it all
+    def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: object) -> Exchange:  # noqa: ARG002  # the code alone selects the answer
         text = code.reveal()
         self.exchanged[text] = self.exchanged.get(text, 0) + 1
         answer = self.script.get(text, Declined("invalid_grant", None))
@@ -76,7 +76,7 @@ class ScriptedFinch:
 
 
 class FlowMachine(RuleBasedStateMachine):
-    """Several people, links and browsers at once; what must hold is checked after each step."""
+    """Several people, links and browsers at once; the invariants are checked after each step."""
 
     trips = Bundle("trips")
 
@@ -94,7 +94,7 @@ class FlowMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        """Links that live for an hour; one of them asks first."""
+        """Create two links with a lifetime of one hour for each customer; one needs confirmation."""
         for customer in CUSTOMERS:
             for link, confirm in (("link-1", False), ("link-2", True)):
                 expires = int(self.world.clock().timestamp()) + 3600
@@ -105,7 +105,7 @@ class FlowMachine(RuleBasedStateMachine):
             self.outcomes.add(row.event_id)
 
     def _relay(self, before: dict[str, Flow]) -> None:
-        """Play the stream: each change of a row goes to the relay, unless the bus is away."""
+        """Do what the stream does: pass each changed row to the relay. An outage of the bus leaves it unpublished."""
         for flow_id, row in list(self.world.table.flows.items()):
             if before.get(flow_id) != row:
                 try:
@@ -120,7 +120,7 @@ class FlowMachine(RuleBasedStateMachine):
         kind=st.sampled_from(["grant"] * 5 + ["unclear", "dies"]),
     )
     def come_back_as_sent(self, trip: Trip, connection: str, echo: str | None, kind: str) -> None:
-        """What nearly everyone does: the right browser brings the right code."""
+        """Return with the right code in the right browser, which is the usual case."""
         self.come_back(trip, trip, "its own", "its code", connection, echo, "sandbox", kind)
 
     @rule(
@@ -131,13 +131,13 @@ class FlowMachine(RuleBasedStateMachine):
         vault_down=st.booleans(),
     )
     def come_back_and_die(self, trip: Trip, connection: str, step: str, done: bool, vault_down: bool) -> None:
-        """The right browser brings the right code, and the function's process ends before a step or right after it."""
+        """Return as usual, but the function's process ends right before or right after a step."""
         part, _, name = step.partition(".")
-        whole = getattr(getattr(self.world, part), name)
+        method = getattr(getattr(self.world, part), name)
 
         def dies(*arguments: object, **named: object) -> object:
             if done:
-                whole(*arguments, **named)
+                method(*arguments, **named)
             raise DiedError
 
         was_down, self.world.vault.down = self.world.vault.down, vault_down or self.world.vault.down
@@ -146,7 +146,7 @@ class FlowMachine(RuleBasedStateMachine):
             self.come_back(trip, trip, "its own", "its code", connection, None, "sandbox", "grant")
         self.world.vault.down = was_down
 
-    def _finch_decides(self, trip: Trip, connection: str, echo: str | None, client_type: str, kind: str) -> None:
+    def _script_finch(self, trip: Trip, connection: str, echo: str | None, client_type: str, kind: str) -> None:
         if trip.code in self.finch.script and trip.code in self.finch.exchanged:
             return
         owner = self.world.table.flows[trip.flow_id].customer_id
@@ -171,10 +171,10 @@ class FlowMachine(RuleBasedStateMachine):
         customer=st.sampled_from(CUSTOMERS),
         link=st.sampled_from(["link-1", "link-2"]),
         browser=st.sampled_from(BROWSERS),
-        press=st.booleans(),
+        confirm=st.booleans(),
     )
-    def open_link(self, customer: str, link: str, browser: str, press: bool) -> object:  # hypothesis names it
-        """Open a link, and press the button when asked."""
+    def open_link(self, customer: str, link: str, browser: str, confirm: bool) -> object:  # passed by name
+        """Open a link; on the confirm page, confirm or leave."""
         before, request = self._rows(), self.links[customer, link]
         flow_id = flow_id_of(customer, link)
         cookie = self.jar[browser].get(flow_id)
@@ -186,8 +186,8 @@ class FlowMachine(RuleBasedStateMachine):
             self.world.config,
         )
         if isinstance(answer, Confirm):
-            assert self._rows() == before, "asking first writes nothing"
-            if not press:
+            assert self._rows() == before, "the confirm page writes nothing"
+            if not confirm:
                 return multiple()
             form = Browser(cookie, answer.form_cookie, answer.form_nonce, confirmed=True)
             answer = start(request, form, REDIRECT_URI, self.world.connect_ports, self.world.config)
@@ -211,7 +211,7 @@ class FlowMachine(RuleBasedStateMachine):
         kind=st.sampled_from(["grant", "grant", "declined", "unclear", "not sent", "dies"]),
     )
     def come_back_oddly(self, **how: Any) -> None:
-        """In any browser, with anything."""
+        """Return in any browser with any code, an error, both or neither."""
         self.come_back(**how)
 
     def come_back(
@@ -225,11 +225,11 @@ class FlowMachine(RuleBasedStateMachine):
         client_type: str,
         kind: str,
     ) -> None:
-        """Bring a callback, in this browser or another, with this code or another's; again and again.
+        """Open a trip's callback, in its browser or another, with its code or another's. The same trip may repeat.
 
-        What Finch makes of the trip's code is decided when it is first brought.
+        Finch's answer to the trip's code is scripted when the code is first used.
         """
-        self._finch_decides(trip, connection, echo, client_type, kind)
+        self._script_finch(trip, connection, echo, client_type, kind)
         who = trip.browser if browser == "its own" else browser
         codes = {"its code": trip.code, "both": trip.code, "other code": other.code}
         code = Secret(codes[brings]) if brings in codes else None
@@ -238,69 +238,69 @@ class FlowMachine(RuleBasedStateMachine):
         )
         before, exchanged = self._rows(), dict(self.finch.exchanged)
         cookie = self.jar[who].get(trip.flow_id)
-        holds = cookie is not None and state_of(cookie, trip.flow_id) == trip.state
-        standing = before.get(trip.flow_id)
+        has_cookie = cookie is not None and state_of(cookie, trip.flow_id) == trip.state
+        row = before.get(trip.flow_id)
         try:
             answer = self.world.callback(request)
         except DiedError:
-            assert holds
+            assert has_cookie
         except FinchConnectError:
             rows = {flow_id: dataclasses.replace(row, due_at=None) for flow_id, row in self._rows().items()}
             known = {flow_id: dataclasses.replace(row, due_at=None) for flow_id, row in before.items()}
-            assert rows == known, "what is refused, or put off, consumes nothing"
+            assert rows == known, "a request that is refused or must be repeated consumes nothing"
         else:
             assert isinstance(answer, Outcome | InProgress), "every request gets exactly one answer"
-            assert holds, "a browser never finishes another's flow"
+            assert has_cookie, "a browser never finishes another's flow"
         sent = sum(self.finch.exchanged.values()) - sum(exchanged.values())
         assert sent <= 1
         if sent:
-            assert standing is not None
-            assert holds
-            assert standing.status is Status.STARTED, "nothing is exchanged before the state is consumed"
+            assert row is not None
+            assert has_cookie
+            assert row.status is Status.STARTED, "a code is exchanged only after its flow's state is claimed"
             answered = self.finch.script.get(code.reveal()) if code else None
             if not isinstance(answered, NotSent):
-                attempt = (trip.flow_id, standing.state_hash)
+                attempt = (trip.flow_id, row.state_hash)
                 self.exchanges_of[attempt] = self.exchanges_of.get(attempt, 0) + 1
         self._relay(before)
 
     @rule(trip=consumes(trips))
     def forget(self, trip: Trip) -> None:
-        """A tab is closed for good; its browser keeps the cookie."""
+        """Close a tab for good; its browser keeps the cookie."""
 
     @rule(minutes=st.sampled_from([1, 3, 10, 1500]))
     def time_passes(self, minutes: int) -> None:
-        """Past graces, past deadlines."""
+        """Advance the clock, beyond grace periods and deadlines as well."""
         self.world.clock.now += timedelta(minutes=minutes)
-        for key, request in self.links.items():  # the team signs the same link anew while it is open
+        for key, request in self.links.items():  # the team signs the same link again with a later expiry
             expires = max(request.expires_at, int(self.world.clock().timestamp()) + 3600)
             self.links[key] = dataclasses.replace(request, expires_at=expires)
 
     @rule()
-    def sweeper_comes(self) -> None:
-        """Whatever is overdue."""
+    def run_sweeper(self) -> None:
+        """Sweep whatever is overdue."""
         before = self._rows()
         sweep(self.world.sweeper_ports, self.world.config)
         self._relay(before)
 
     @rule(which=st.sampled_from(PARTS), down=st.booleans())
-    def outage(self, which: str, down: bool) -> None:  # hypothesis names it
-        """One of AWS's services goes, or comes back."""
+    def outage(self, which: str, down: bool) -> None:  # passed by name
+        """Start or end an outage of one AWS service."""
         getattr(self.world, which).down = down
 
     @invariant()
     def at_most_one_exchange_an_attempt(self) -> None:
-        """However often a callback comes."""
+        """A repeated callback does not exchange a code again."""
         assert all(number == 1 for number in self.exchanges_of.values())
 
     @invariant()
     def no_token_outside_vault_and_fallback(self) -> None:
-        """Not in a row, not in an event, and in the vault under one connection only."""
+        """No row and no event has a token."""
         seen = repr((self.world.table.flows, self.world.table.connections, self.world.bus.published))
         assert "token-" not in seen
 
     @invariant()
     def each_connection_has_one_owner_and_its_newest_token(self) -> None:
-        """An owner never changes; the vault's versions of a connection are in the order of the exchanges."""
+        """A connection's customer never changes, and its versions in the vault are in the order of the exchanges."""
         for connection_id, connection in self.world.table.connections.items():
             assert self.owners.setdefault(connection_id, connection.customer_id) == connection.customer_id
             versions = self.world.vault.secrets.get(f"finch/dev/connections/{connection_id}", {})
@@ -310,8 +310,8 @@ class FlowMachine(RuleBasedStateMachine):
             assert {document["customer_id"] for document in documents} <= {connection.customer_id}
 
     @invariant()
-    def events_are_of_settled_flows_and_none_else(self) -> None:
-        """Each event is one of an outcome that a row really had."""
+    def events_are_of_settled_flows_only(self) -> None:
+        """Each event is of an outcome that a row really had."""
         for flow in self.world.table.flows.values():
             self._note(flow)
         for flow in self.world.table.settled_calls:
@@ -319,15 +319,15 @@ class FlowMachine(RuleBasedStateMachine):
         assert {flow.event_id for flow in self.world.bus.published} <= self.outcomes
 
     @invariant()
-    def one_attempt_is_told_in_one_way(self) -> None:
-        """However often it is delivered: consumers deduplicate by the event's id."""
-        ways: dict[tuple[str, str], set[str]] = {}
+    def each_attempt_has_one_event_id(self) -> None:
+        """Consumers deduplicate by the event id, so every delivery of an attempt's outcome must have the same one."""
+        event_ids: dict[tuple[str, str], set[str]] = {}
         for flow in self.world.bus.published:
-            ways.setdefault((flow.flow_id, flow.state_hash), set()).add(flow.event_id)
-        assert all(len(ids) == 1 for ids in ways.values())
+            event_ids.setdefault((flow.flow_id, flow.state_hash), set()).add(flow.event_id)
+        assert all(len(ids) == 1 for ids in event_ids.values())
 
     def teardown(self) -> None:
-        """Let everything come back and the sweeper do its work: then nothing is left over and all is told."""
+        """End all outages and run the sweeper: then every flow is settled and published, and no token waits."""
         for part in PARTS:
             getattr(self.world, part).down = False
         for _ in range(3):
@@ -338,17 +338,19 @@ class FlowMachine(RuleBasedStateMachine):
         assert all(row.status in SETTLED for row in rows), "nothing is stuck"
         assert all(row.event_id in published for row in rows), "each settled flow is published"
         assert self.world.fallback.kept == {}, "no token waits for ever"
-        kept = {
+        vaulted = {
             json.loads(text.reveal())["access_token"]
             for versions in self.world.vault.secrets.values()
             for text in versions.values()
         }
         settled = self.world.table.settled_calls
-        told_why = [flow for flow in settled if flow.reason in {"token_lost", "superseded", "interrupted"}]
-        assert len(self.finch.issued.keys() - kept) <= len(told_why), "a token is in the vault, or a row says why not"
+        explained = [flow for flow in settled if flow.reason in {"token_lost", "superseded", "interrupted"}]
+        assert len(self.finch.issued.keys() - vaulted) <= len(explained), "a token not in the vault has a row's reason"
         stored = {flow.secret_version_id for flow in rows if flow.secret_arn}
         versions = {version for versions in self.world.vault.secrets.values() for version in versions}
-        assert versions <= stored | {flow.state_hash for flow in settled if flow.reason == "token_lost"}, "none dangles"
+        assert versions <= stored | {flow.state_hash for flow in settled if flow.reason == "token_lost"}, (
+            "none is stray"
+        )
         assert all(row.leased_until is None for row in self.world.table.connections.values()), "no lease lasts"
 
 

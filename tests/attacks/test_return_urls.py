@@ -1,4 +1,4 @@
-"""Row 15, in depth: no URL that passes leads anywhere but under an allowed one, as Python and Chromium read it."""
+"""Row 15 in depth: an accepted URL is always under an allowed one, as Python's parsers and Chromium read it."""
 
 from __future__ import annotations
 
@@ -71,28 +71,28 @@ CANDIDATES = st.one_of(MADE, UNDER_ALLOWED, st.sampled_from(CORPUS), st.sampled_
 
 
 def test_15_the_corpus_is_large_and_has_no_line_twice() -> None:
-    """At least three hundred hostile URLs."""
+    """It has at least three hundred different hostile URLs."""
     assert len(CORPUS) >= 300
     assert len(CORPUS) == len(set(CORPUS))
 
 
 @pytest.mark.parametrize("url", CORPUS, ids=lambda url: ascii(url)[1:61])
 def test_15_a_hostile_return_url_does_not_pass(url: str) -> None:
-    """One line of the corpus each."""
+    """Each line of the corpus is refused."""
     assert not is_allowed(url, [ALLOWED])
 
 
 @pytest.mark.parametrize("url", GOOD)
-def test_15_an_honest_return_url_passes(url: str) -> None:
-    """A validator that refuses everything would be no use."""
+def test_15_a_valid_return_url_passes(url: str) -> None:
+    """The check must not refuse everything."""
     assert is_allowed(url, [ALLOWED])
 
 
 @settings(max_examples=3000, deadline=None, derandomize=True)
 @given(CANDIDATES)
 @example("https://app.example.com/hr?%66inch_receipt=forged")
-def test_15_what_passes_is_the_allowed_host_to_every_python_parser(url: str) -> None:
-    """The standard library's and the one that `requests` uses; with and without the receipt."""
+def test_15_python_parsers_read_an_accepted_url_as_the_allowed_host(url: str) -> None:
+    """The standard library and the parser of `requests` agree, with and without the receipt."""
     if not is_allowed(url, [ALLOWED]):
         return
     for final in (url, with_receipt(url, "e30.e30.x")):
@@ -107,7 +107,7 @@ def test_15_what_passes_is_the_allowed_host_to_every_python_parser(url: str) -> 
 
 @pytest.fixture
 def window(chromium: Browser) -> Iterator[Page]:
-    """An empty window, for its URL parser."""
+    """Open an empty page, for its URL parser."""
     page = chromium.new_page()
     yield page
     page.close()
@@ -119,8 +119,8 @@ READ = """urls => urls.map(text => {
   catch { return null; } })"""
 
 
-def test_15_what_passes_is_the_allowed_host_to_chromium(window: Page) -> None:
-    """Thousands of made URLs in Chromium's own parser, as it would follow a Location header."""
+def test_15_chromium_reads_an_accepted_url_as_the_allowed_host(window: Page) -> None:
+    """Chromium parses thousands of generated URLs as it would when it follows a Location header."""
     made: list[str] = [*GOOD]
 
     @settings(max_examples=6000, deadline=None, derandomize=True)
@@ -131,7 +131,7 @@ def test_15_what_passes_is_the_allowed_host_to_chromium(window: Page) -> None:
 
     collect()
     passed = [final for url in dict.fromkeys(made) for final in (url, with_receipt(url, "e30.e30.x"))]
-    assert len(passed) > 4 * len(GOOD), "hypothesis finds good ones too"
+    assert len(passed) > 4 * len(GOOD), "hypothesis also generated URLs that pass"
     for final, read in zip(passed, window.evaluate(READ, passed), strict=True):
         assert read is not None, final
         origin, path, userinfo, fragment = read
@@ -139,8 +139,8 @@ def test_15_what_passes_is_the_allowed_host_to_chromium(window: Page) -> None:
         assert path == "/hr" or path.startswith("/hr/"), final
 
 
-def test_15_the_corpus_is_hostile_to_chromium_too(window: Page) -> None:
-    """It is no list of harmless nonsense: many lines would lead a browser to another origin or out of the path."""
+def test_15_chromium_reads_much_of_the_corpus_as_another_origin(window: Page) -> None:
+    """The corpus is not harmless nonsense: more than 120 lines would lead a browser to another origin."""
     writable = [url for url in CORPUS if url.isprintable() or max(url, default="") < "\ud800"]
     read = [found for found in window.evaluate(READ, writable) if found is not None]
     elsewhere = [found for found in read if found[0] != "https://app.example.com"]

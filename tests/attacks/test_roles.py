@@ -1,4 +1,4 @@
-"""Row 34: each function's role, enforced by the deployed policies, and nothing in them that no code path uses."""
+"""Row 34: the deployed policies give each function's role what its code paths use, and nothing else."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ type Clients = Callable[[str], Any]
 
 
 class Roles:
-    """Clients that act as a function's role of one stack."""
+    """Clients with the role of any function of one stack."""
 
     def __init__(self, stack: RunningStack, endpoint_url: str) -> None:
         self.stack = stack
@@ -45,7 +45,7 @@ class Roles:
         self._made: dict[str, Clients] = {}
 
     def of(self, function: str) -> Clients:
-        """Return a maker of clients as that role."""
+        """Return a factory of clients that use the function's role."""
         if function not in self._made:
             name = self.stack.deployed.resources[f"{function}Role"]
             arn = self.stack.client("iam").get_role(RoleName=name)["Role"]["Arn"]
@@ -57,12 +57,12 @@ class Roles:
 
 @pytest.fixture
 def roles(local_stack: LocalStack, stack: RunningStack) -> Roles:
-    """The four roles of the stack; the emulator enforces their policies."""
+    """Return the four roles of the stack. The emulator enforces their policies."""
     return Roles(stack, local_stack.endpoint_url)
 
 
 def is_refused(call: Callable[[], Any]) -> bool:
-    """Tell whether the role's policy stands against a call; any other answer means that it may."""
+    """Return whether the role's policy denies a call. Any other answer means that the policy allows it."""
     try:
         call()
     except ClientError as error:
@@ -71,8 +71,8 @@ def is_refused(call: Callable[[], Any]) -> bool:
 
 
 @pytest.fixture
-def places(stack: RunningStack, customer: Customer, inbox: Inbox) -> dict[str, str]:
-    """What there is to get at: a connected customer's token, both config secrets, the table, the bus, the fallback."""
+def targets(stack: RunningStack, customer: Customer, inbox: Inbox) -> dict[str, str]:
+    """Return what an attempt needs: a customer's token, both config secrets, the table, the bus and the fallback."""
     customer.connect()
     (event,) = inbox.wait_for(customer)
     stage = stack.deployed.outputs["BusName"].removeprefix("finch-connect-")
@@ -93,10 +93,10 @@ def places(stack: RunningStack, customer: Customer, inbox: Inbox) -> dict[str, s
 
 
 def attempts(clients: Clients, at: dict[str, str]) -> dict[str, Callable[[], Any]]:
-    """Return what a function might try, by name."""
+    """Return the calls that a function might try, by name."""
     secrets_manager, dynamodb, ssm, events = (clients(name) for name in ("secretsmanager", "dynamodb", "ssm", "events"))
     key, fresh = {"id": {"S": "row-34"}}, secrets.token_hex(8)
-    # The customer's own event once more: consumers see a second delivery, which they deduplicate.
+    # The customer's real event again, so that consumers see only a second delivery, which they deduplicate.
     entry = {"Source": "finch.connect", "DetailType": at["type"], "Detail": at["detail"], "EventBusName": at["bus"]}
     return {
         "read token": lambda: secrets_manager.get_secret_value(SecretId=at["token"]),
@@ -106,7 +106,7 @@ def attempts(clients: Clients, at: dict[str, str]) -> dict[str, Callable[[], Any
         "write client credentials": lambda: secrets_manager.put_secret_value(
             SecretId=at["client credentials"], SecretString="x"
         ),
-        "look whether a token is stored": lambda: secrets_manager.describe_secret(SecretId=at["token"]),
+        "check whether a token is stored": lambda: secrets_manager.describe_secret(SecretId=at["token"]),
         "delete token": lambda: secrets_manager.delete_secret(SecretId=at["token"], RecoveryWindowInDays=7),
         "list secrets": secrets_manager.list_secrets,
         "make a connection's secret": lambda: secrets_manager.create_secret(
@@ -147,7 +147,7 @@ def attempts(clients: Clients, at: dict[str, str]) -> dict[str, Callable[[], Any
     }
 
 
-MAY = {
+ALLOWED = {
     "Connect": {"read link key", "put a row"},
     "Callback": {
         "read link key",
@@ -162,7 +162,7 @@ MAY = {
         "query what is due",
         "read a row",
         "update a row",
-        "look whether a token is stored",
+        "check whether a token is stored",
         "read the fallback",
         "make a connection's secret",
         "make a quarantined secret",
@@ -173,18 +173,18 @@ IN_SESSION_MODE = {"Connect": {"read client credentials"}, "Callback": {"read a 
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_34_a_role_may_what_its_function_does_and_nothing_else(
-    roles: Roles, places: dict[str, str], function: str
+def test_34_a_role_allows_what_its_function_does_and_nothing_else(
+    roles: Roles, targets: dict[str, str], function: str
 ) -> None:
-    """Called as the role itself, against the deployed stack: above all, no function reads a token."""
-    session_mode = places["stage"] == "session"
-    wanted = MAY[function] | (IN_SESSION_MODE.get(function, set()) if session_mode else set())
-    tried = attempts(roles.of(function), places)
-    assert {name for name, call in tried.items() if not is_refused(call)} == wanted
+    """Each call is made with the role against the deployed stack. Above all, no function can read a stored token."""
+    session_mode = targets["stage"] == "session"
+    expected = ALLOWED[function] | (IN_SESSION_MODE.get(function, set()) if session_mode else set())
+    tried = attempts(roles.of(function), targets)
+    assert {name for name, call in tried.items() if not is_refused(call)} == expected
 
 
-def test_34_only_relay_and_sweeper_speak_as_finch_connect() -> None:
-    """Read in the template, since the emulator has no bus policies: everybody else is denied our source."""
+def test_34_only_relay_and_sweeper_may_publish_as_finch_connect() -> None:
+    """The bus policy denies this source to everyone else. Read from the template: the emulator has no bus policies."""
     policy = load_template()["Resources"]["EventBusPolicy"]["Properties"]
     statement = policy["Statement"]
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "events:PutEvents")
@@ -196,15 +196,15 @@ def test_34_only_relay_and_sweeper_speak_as_finch_connect() -> None:
     }
 
 
-# What a role may and no line of ours calls: Lambda itself does it for the function, or AWS for a call of ours.
+# Granted actions that no code calls: Lambda uses them for the function, or AWS needs them for another call.
 FOR_THE_PLATFORM = {
     "logs:CreateLogStream": "Lambda writes the function's log",
     "logs:PutLogEvents": "Lambda writes the function's log",
     "dynamodb:DescribeStream": "Lambda reads the stream for the relay",
     "dynamodb:GetRecords": "Lambda reads the stream for the relay",
     "dynamodb:GetShardIterator": "Lambda reads the stream for the relay",
-    "dynamodb:ListStreams": "Lambda finds the stream when it makes the mapping",
-    "sqs:SendMessage": "Lambda puts aside what the relay could not carry",
+    "dynamodb:ListStreams": "Lambda finds the stream when it creates the mapping",
+    "sqs:SendMessage": "Lambda dead-letters what the relay could not process",
     "secretsmanager:TagResource": "CreateSecret with tags needs it",
     "kms:Decrypt": "with a customer key, for the secrets and the fallback",
     "kms:Encrypt": "with a customer key, for the fallback",
@@ -213,9 +213,9 @@ FOR_THE_PLATFORM = {
 
 
 class Container:
-    """One function in this process with the deployed stack's environment; it notes each AWS call as IAM names it.
+    """One function in this process, with the deployed stack's environment.
 
-    `fails`: operations that get a 500 instead of an answer.
+    `actions` has each AWS call by its IAM name. The operations in `fails` get a 500 instead of an answer.
     """
 
     def __init__(self, stack: RunningStack, function: str, fails: frozenset[str] = frozenset()) -> None:
@@ -227,7 +227,7 @@ class Container:
         self._function = function
 
     def invoke(self, event: Any) -> Any:
-        """Run the function once; each botocore session that it makes tells what it sends."""
+        """Run the function once, and record the calls of each botocore session that it creates."""
         listener = ("before-call", self._note)
         botocore.handlers.BUILTIN_HANDLERS.append(listener)
         try:
@@ -248,7 +248,7 @@ type Used = dict[str, set[str]]
 
 @pytest.fixture
 def run(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
-    """Run functions in this process against the emulator; `run.used` has the actions of each."""
+    """Return a callable that runs functions in this process against the emulator; `run.used` has each one's actions."""
     for name, value in [("ENDPOINT_URL", local_stack.endpoint_url), ("DEFAULT_REGION", REGION)]:
         monkeypatch.setenv(f"AWS_{name}", value)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -269,7 +269,7 @@ def run(local_stack: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Callable[..
 
 
 def request_of(customer: Customer, url: str) -> dict[str, Any]:
-    """Return API Gateway's event for a GET of that address in the customer's browser."""
+    """Return API Gateway's event for a GET of a URL in the customer's browser."""
     parts = urlsplit(url)
     return {
         "routeKey": f"GET {parts.path}",
@@ -281,8 +281,8 @@ def request_of(customer: Customer, url: str) -> dict[str, Any]:
 
 
 @contextmanager
-def relay_asleep(stack: RunningStack) -> Iterator[None]:
-    """Keep the relay from being quicker than the sweeper."""
+def relay_disabled(stack: RunningStack) -> Iterator[None]:
+    """Disable the relay's mapping, so that the relay does not publish before the sweeper."""
     client, name = stack.client("lambda"), stack.deployed.resources["RelayFunction"]
     (mapping,) = client.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
     client.update_event_source_mapping(UUID=mapping["UUID"], Enabled=False)
@@ -296,7 +296,7 @@ VAULT_WRITES = ("CreateSecret", "PutSecretValue", "RestoreSecret")
 def test_34_no_policy_grants_what_no_code_path_uses(
     static_stack: RunningStack, session_stack: RunningStack, finch: Simulator, run: Callable[..., Any]
 ) -> None:
-    """Every path of every function runs here against the emulator; what a role grants beyond that has its reason."""
+    """Every code path runs here against the emulator. Any other granted action has its reason in FOR_THE_PLATFORM."""
     for stack in (static_stack, session_stack):
         customer = Customer(stack, finch)
         assert run(stack, "connect", request_of(customer, customer.link()))["statusCode"] == 303
@@ -309,7 +309,7 @@ def test_34_no_policy_grants_what_no_code_path_uses(
     finch.session_echoes_state = False
     assert come_back(Customer(session_stack, finch)) == "connected"
 
-    # A new secret, another version of it, and one whose deletion is pending: at once, and later by the sweeper.
+    # Store in a new secret, an existing one, and one scheduled for deletion: by the callback, then by the sweeper.
     customer_id = f"row-34-{secrets.token_hex(4)}"
     for fails, status in (((), "connected"), (VAULT_WRITES, "unstored")):
         finch.store = type(finch.store)(finch.store.clock)
@@ -330,16 +330,16 @@ def test_34_no_policy_grants_what_no_code_path_uses(
     event["Records"].append({"dynamodb": {"SequenceNumber": "9", "NewImage": {"id": {"S": "flow#poison"}}}})
     assert run(static_stack, "relay", event) == {"batchItemFailures": []}
 
-    with relay_asleep(static_stack):
+    with relay_disabled(static_stack):
         overdue = dataclasses.replace(a_flow(static_stack, Status.FAILED), due_at=1, published_at=None)
         static_stack.client("dynamodb").put_item(TableName=static_stack.outputs["TableName"], Item=item_of(overdue))
-        left = Connection(secrets.token_hex(8), "row-34", overdue.flow_id, 1, "v" * 64, "finch/x", None, ())
-        DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"]).acquire_lease(left, now=1)
+        leased = Connection(secrets.token_hex(8), "row-34", overdue.flow_id, 1, "v" * 64, "finch/x", None, ())
+        DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"]).acquire_lease(leased, now=1)
         assert run(static_stack, "sweeper", {})["published"] == 1
 
     for function in FUNCTIONS:
         used = run.used[function.lower()]  # type: ignore[attr-defined]
         granted = actions(f"{function}Role")
-        assert granted - used <= FOR_THE_PLATFORM.keys(), f"{function} may and does not"
-        assert used <= granted, f"{function} does and may not"
+        assert granted - used <= FOR_THE_PLATFORM.keys(), f"{function} is granted what it does not use"
+        assert used <= granted, f"{function} uses what it is not granted"
     assert FOR_THE_PLATFORM.keys() <= {action for function in FUNCTIONS for action in actions(f"{function}Role")}

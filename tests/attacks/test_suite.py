@@ -1,4 +1,4 @@
-"""The suite about itself: no row without a test, no control that `make mutations` could not find any more."""
+"""Checks of the suite itself: each row has a test, and each mutation still matches the source."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tests.template import ROOT
 
 
 def test_every_row_has_a_test() -> None:
-    """By its number, in the test's name."""
+    """The row's number is in the name of at least one test, and no test has a number without a row."""
     text = "\n".join(path.read_text() for path in (ROOT / "tests/attacks").glob("test_*.py"))
     assert {int(row) for row in re.findall(r"^def test_(\d\d)_", text, re.MULTILINE)} == ROWS.keys()
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.control)
-def test_every_control_stands_where_it_is_taken_away(mutation: Mutation) -> None:
-    """Else `make mutations` would take away nothing, and call it noticed."""
+def test_every_mutation_matches_its_source_once(mutation: Mutation) -> None:
+    """Otherwise `make mutations` could not remove the control."""
     source = (ROOT / mutation.path).read_text()
     assert mutated(source, mutation) != source
     assert set(mutation.rows) <= ROWS.keys()
 
 
-def test_at_least_fifteen_controls_can_be_taken_away() -> None:
-    """One by one."""
+def test_at_least_fifteen_controls_can_be_removed() -> None:
+    """Each has its own name, so that each can be removed alone."""
     assert len({mutation.control for mutation in MUTATIONS}) == len(MUTATIONS) >= 15

@@ -1,1 +1,1 @@
-"""What a person sees, in a real Chromium."""
+"""What a person sees in a real Chromium."""

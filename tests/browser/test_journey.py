@@ -1,4 +1,4 @@
-"""A person's way through the pages, in a real Chromium: from the app's button to the connection in its list."""
+"""A person's way through the pages in a real Chromium, from the app's button to the connection in its list."""
 
 from __future__ import annotations
 
@@ -20,27 +20,27 @@ TIMEOUT_MS = 45_000
 
 @pytest.fixture
 def page(chromium: Browser) -> Iterator[Page]:
-    """A browser window of somebody who was never here. The console must not complain (policies, styles)."""
+    """Open a window of a new visitor. Afterwards its console must have no errors, e.g. of the CSP or the styles."""
     context = chromium.new_context()
     window = context.new_page()
     window.set_default_timeout(TIMEOUT_MS)
-    complaints: list[str] = []
-    window.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    errors: list[str] = []
+    window.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     yield window
     context.close()
-    assert [text for text in complaints if "Failed to load resource" not in text] == []
+    assert [text for text in errors if "Failed to load resource" not in text] == []
 
 
 @pytest.fixture(scope="module")
 def inbox(static_stack: RunningStack) -> Iterator[Inbox]:
-    """A consumer of the app's own."""
+    """Run the app's event consumer on a queue that only it reads."""
     with Inbox(static_stack.client("sqs"), static_stack.subscribe("northwind")) as running:
         yield running
 
 
 @pytest.fixture
 def northwind(static_stack: RunningStack, finch: Simulator, inbox: Inbox) -> Iterator[str]:
-    """The SaaS team's app, at the stack's address; returns its URL."""
+    """Serve the SaaS team's app at the stack's address and return its URL."""
     kid, key = static_stack.link_key()
     url = static_stack.public_url
     app = create_app(
@@ -72,7 +72,7 @@ def log_in_at_the_provider(page: Page) -> None:
 
 
 def test_a_customer_connects_their_payroll(page: Page, northwind: str, tmp_path: Path) -> None:
-    """From the button to the connection in the list, which the event has put there."""
+    """The app's button leads to Finch and back, and the event adds the connection to the app's list."""
     page.goto(northwind)
     page.get_by_role("button", name="Connect your payroll").click()
     log_in_at_the_provider(page)
@@ -85,8 +85,8 @@ def test_a_customer_connects_their_payroll(page: Page, northwind: str, tmp_path:
     assert cookie["expires"] < time.time() + 601
 
 
-def test_a_person_who_does_not_allow_it_comes_back(page: Page, northwind: str) -> None:
-    """And the same button starts again."""
+def test_a_person_who_declines_returns_to_the_app(page: Page, northwind: str) -> None:
+    """The app shows the denial, and the same button starts again."""
     page.goto(northwind)
     page.get_by_label("Logged in as").select_option("globex")
     page.get_by_role("button", name="Switch").click()
@@ -99,7 +99,7 @@ def test_a_person_who_does_not_allow_it_comes_back(page: Page, northwind: str) -
 
 
 def test_a_link_from_a_mail_asks_before_it_starts(page: Page, static_stack: RunningStack, finch: Simulator) -> None:
-    """The page names the customer; its button leads to Finch, through the page's own Content-Security-Policy."""
+    """The confirm page names the customer, and its Content-Security-Policy lets its button lead to Finch."""
     kid, key = static_stack.link_key()
     link = sign_link(
         connect_url=f"{static_stack.public_url}/connect",
@@ -121,8 +121,8 @@ def test_a_link_from_a_mail_asks_before_it_starts(page: Page, static_stack: Runn
     expect(page.get_by_role("heading", name="You're connected")).to_be_visible()
 
 
-def test_a_callback_in_another_browser_says_what_to_do(page: Page, static_stack: RunningStack) -> None:
-    """In words a person understands, and with its style allowed by the policy."""
+def test_a_callback_in_another_browser_shows_what_to_do(page: Page, static_stack: RunningStack) -> None:
+    """The page explains it in plain words, and the Content-Security-Policy allows the page's style."""
     page.goto(f"{static_stack.public_url}/callback?code=x&state={'A' * 22}.{'B' * 43}")
-    expect(page.get_by_text("open this very address there within 10 minutes")).to_be_visible()
+    expect(page.get_by_text("within 10 minutes")).to_be_visible()
     assert page.evaluate("getComputedStyle(document.querySelector('main')).borderRadius") == "16px"

@@ -1,1 +1,1 @@
-"""Everything a user can see, over HTTP, against the deployed template."""
+"""Everything a user can see over HTTP, against the deployed template."""

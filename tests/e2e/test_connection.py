@@ -12,8 +12,8 @@ from tests.canary import Visitor
 from tests.conftest import CLIENT_ID, TIMEOUT_SECONDS, Customer, Inbox, secret_content, secret_versions
 
 
-def test_a_connection_is_made_and_told(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
-    """The main job: receipt to the browser, token to the vault, event to the queue."""
+def test_a_connection_is_stored_and_published(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
+    """The browser gets a receipt, the vault the token, and the queue the event."""
     receipt = customer.connect()
     assert (receipt["status"], receipt["sub"], receipt["nonce"]) == ("connected", customer.customer_id, "nonce-1")
     (event,) = inbox.wait_for(customer)
@@ -30,16 +30,16 @@ def test_a_connection_is_made_and_told(customer: Customer, inbox: Inbox, finch: 
     assert stored["access_token"] not in repr((row, event))
 
 
-def test_the_row_is_marked_when_its_event_is_out(customer: Customer, inbox: Inbox) -> None:
-    """Then nothing remains to be done, and the sweeper has no business with it."""
+def test_the_row_is_marked_once_its_event_is_published(customer: Customer, inbox: Inbox) -> None:
+    """A marked row is no longer due, so the sweeper leaves it alone."""
     customer.connect()
     inbox.wait_for(customer)
     row = wait_for(lambda: row if (row := customer.row()) and row.published_at else None, timeout=TIMEOUT_SECONDS)
     assert row.due_at is None
 
 
-def test_the_static_form_asks_finch_with_all_parameters(static_stack: RunningStack, finch: Simulator) -> None:
-    """All eight, as Finch documents them."""
+def test_the_static_form_sends_all_parameters(static_stack: RunningStack, finch: Simulator) -> None:
+    """The authorize URL has all eight parameters, as Finch documents them."""
     customer = Customer(static_stack, finch)
     url = customer.start(
         products=["company", "directory"], category="hris", payroll_provider="gusto", sandbox=True, manual=True
@@ -58,15 +58,15 @@ def test_the_static_form_asks_finch_with_all_parameters(static_stack: RunningSta
 
 
 def test_the_session_form_opens_a_session(session_stack: RunningStack, finch: Simulator) -> None:
-    """Finch has the rest; the browser gets a session and its state."""
+    """The parameters go to Finch's API; the browser takes only the session and the state."""
     customer = Customer(session_stack, finch)
     asked = parse_qs(urlsplit(customer.start()).query, strict_parsing=True)
     assert asked.keys() == {"session", "state"}
     assert len(finch.calls_to("/connect/sessions")) == 1
 
 
-def test_a_person_who_says_no_is_taken_at_their_word(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
-    """Denied, told, and nothing exchanged; then the same link starts anew."""
+def test_a_denial_is_published_and_the_link_works_again(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
+    """Nothing is exchanged, and the same link can connect afterwards."""
     receipt = customer.receipt(customer.come_back(customer.denied()))
     assert receipt["status"] == "denied"
     (event,) = inbox.wait_for(customer)
@@ -79,10 +79,10 @@ def test_a_person_who_says_no_is_taken_at_their_word(customer: Customer, inbox: 
     ]
 
 
-def test_an_expired_code_fails_the_flow_and_the_link_starts_anew(
+def test_an_expired_code_fails_the_flow_and_the_link_works_again(
     customer: Customer, inbox: Inbox, finch: Simulator
 ) -> None:
-    """Somebody left the tab open for longer than Finch keeps a code."""
+    """A person may leave the tab open longer than a code is valid."""
     callback = customer.approved()
     for code in finch.store.codes.values():
         code.expires = 0
@@ -92,27 +92,27 @@ def test_an_expired_code_fails_the_flow_and_the_link_starts_anew(
     assert customer.connect()["status"] == "connected"
 
 
-def test_a_reconnect_is_a_new_version_of_the_same_secret(
+def test_a_reconnect_stores_a_new_version_of_the_same_secret(
     a_customer: Callable[..., Customer], inbox: Inbox, finch: Simulator
 ) -> None:
-    """Repeated logins give the same connection with another token."""
+    """Another login gives the same connection a new token."""
     first = a_customer()
     receipt = first.connect()
-    (event,) = inbox.wait_for(first)
+    (established,) = inbox.wait_for(first)
     again = a_customer(customer_id=first.customer_id)
     assert again.connect()["connection_id"] == receipt["connection_id"]
-    (event,) = inbox.wait_for(again)
-    assert event["detail-type"] == "Connection Reauthorized"
-    assert event["detail"]["secret_arn"] == event["detail"]["secret_arn"]
-    assert secret_versions(first.stack, event["detail"]["secret_arn"]) == 2
-    stored = secret_content(first.stack, event["detail"]["secret_arn"])
+    (reauthorized,) = inbox.wait_for(again)
+    assert reauthorized["detail-type"] == "Connection Reauthorized"
+    assert reauthorized["detail"]["secret_arn"] == established["detail"]["secret_arn"]
+    assert secret_versions(first.stack, established["detail"]["secret_arn"]) == 2
+    stored = secret_content(first.stack, established["detail"]["secret_arn"])
     assert stored["flow_id"] == again.flow_id
 
 
-def test_a_secret_that_was_deleted_comes_back_with_the_reconnect(
+def test_a_reconnect_restores_a_secret_that_is_scheduled_for_deletion(
     a_customer: Callable[..., Customer], inbox: Inbox, finch: Simulator
 ) -> None:
-    """An operator deleted it; its deletion is pending when the customer connects again."""
+    """An operator may have deleted the secret before the customer connects again."""
     first = a_customer()
     first.connect()
     (event,) = inbox.wait_for(first)
@@ -123,8 +123,8 @@ def test_a_secret_that_was_deleted_comes_back_with_the_reconnect(
     assert secret_content(first.stack, arn)["flow_id"] == again.flow_id
 
 
-def test_a_flow_that_nobody_finished_is_abandoned_by_the_sweeper(customer: Customer, inbox: Inbox) -> None:
-    """A closed tab never calls back."""
+def test_the_sweeper_abandons_a_flow_that_nobody_finished(customer: Customer, inbox: Inbox) -> None:
+    """A closed tab sends no callback, so only the sweeper can settle the flow."""
     customer.start()
     past = {":past": {"N": "1000"}}
     customer.stack.client("dynamodb").update_item(
@@ -136,11 +136,11 @@ def test_a_flow_that_nobody_finished_is_abandoned_by_the_sweeper(customer: Custo
     assert customer.stack.invoke("SweeperFunction", {})["abandoned"] == 1
     (event,) = inbox.wait_for(customer)
     assert (event["detail-type"], event["detail"]["reason"]) == ("Connection Abandoned", "deadline_passed")
-    assert customer.connect()["status"] == "connected", "the link, while it lives, starts anew"
+    assert customer.connect()["status"] == "connected", "an unexpired link works again"
 
 
 def test_a_bare_token_is_completed_by_introspection(customer: Customer, inbox: Inbox, finch: Simulator) -> None:
-    """All that the oldest documentation promises is the token."""
+    """Finch's oldest documentation promises nothing but the token."""
     finch.faults.add(Fault("bare"))
     assert customer.connect()["status"] == "connected"
     (event,) = inbox.wait_for(customer)
@@ -148,10 +148,10 @@ def test_a_bare_token_is_completed_by_introspection(customer: Customer, inbox: I
     assert len(finch.calls_to("/introspect")) == 1
 
 
-def test_an_unclear_answer_orphans_the_flow_and_tells_an_operator(
+def test_an_unclear_answer_orphans_the_flow_and_publishes_it(
     customer: Customer, inbox: Inbox, finch: Simulator
 ) -> None:
-    """The connection broke after the code was sent: never again with the same code."""
+    """The connection broke after the code was sent, so the code must not be sent again."""
     finch.faults.add(Fault("reset_after"))
     callback = customer.approved()
     assert customer.receipt(customer.come_back(callback))["status"] == "orphaned"
@@ -160,16 +160,16 @@ def test_an_unclear_answer_orphans_the_flow_and_tells_an_operator(
     assert len(finch.calls_to("/auth/token")) == 1
 
 
-def test_a_rate_limit_is_waited_out_with_the_same_code(customer: Customer, finch: Simulator) -> None:
-    """429 says that nothing was processed."""
+def test_a_rate_limited_exchange_is_retried_with_the_same_code(customer: Customer, finch: Simulator) -> None:
+    """429 means that Finch processed nothing, so the code is still unused."""
     limit = {"status": 429, "name": "rate_limit_exceeded_error", "finch_code": "finch_api_ip_rl", "retry_after": 1}
     finch.faults.add(Fault("error", **limit))  # type: ignore[arg-type]
     assert customer.connect()["status"] == "connected"
     assert [call.status for call in finch.calls_to("/auth/token")] == [429, 200]
 
 
-def test_without_a_return_url_our_own_page_tells(customer: Customer) -> None:
-    """And its address holds neither code nor state."""
+def test_without_a_return_url_the_result_page_shows_the_outcome(customer: Customer) -> None:
+    """The result page needs only the receipt."""
     back = customer.come_back(customer.approved(return_url=None))
     assert back.location is not None
     assert back.location.startswith(f"{customer.stack.public_url}/callback/result?finch_receipt=")
@@ -179,7 +179,7 @@ def test_without_a_return_url_our_own_page_tells(customer: Customer) -> None:
 
 
 def test_a_program_gets_json(customer: Customer) -> None:
-    """Outcomes as JSON, refusals as problem details."""
+    """Outcomes are JSON, and refusals are problem details."""
     callback = customer.approved()
     accept = {"Accept": "application/json"}
     refused = Visitor().get(callback, accept)
@@ -189,10 +189,10 @@ def test_a_program_gets_json(customer: Customer) -> None:
     assert '"status": "connected"' in answer.text
 
 
-def test_a_session_that_echoes_no_state_is_finished_by_the_customers_echo(
+def test_a_session_without_an_echoed_state_is_finished_by_the_echoed_customer(
     session_stack: RunningStack, finch: Simulator
 ) -> None:
-    """Nobody has verified that Finch echoes it in the session form."""
+    """It is not verified that Finch echoes the state in the session form."""
     finch.session_echoes_state = False
     customer = Customer(session_stack, finch)
     callback = customer.approved()

@@ -1,1 +1,1 @@
-"""Takes each control away in turn and asks which row of the attacks notices."""
+"""Remove each control in turn and report which attack or fault test fails."""

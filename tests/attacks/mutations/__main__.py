@@ -1,6 +1,6 @@
-"""`make mutations`: for each control, a copy of the project without it, its attacks or faults, and who notices.
+"""`make mutations`: remove each control in a copy of the project, run its attacks or faults, and print which rows fail.
 
-Takes some fifteen minutes on two cores. Ends with 1 when a control could be taken away unnoticed.
+Takes about twenty minutes on two cores. Exits with 1 when no test noticed that a control was removed.
 """
 
 from __future__ import annotations
@@ -25,14 +25,20 @@ _ENVIRONMENTS = (".venv", ".venv-emulator", ".venv-faults")
 
 
 def mutated(source: str, mutation: Mutation) -> str:
-    """Return a file's text without the control. Raises ValueError when it does not stand there, or twice."""
+    """Return a file's text without the control. Raises ValueError unless the file has its text exactly once."""
     if source.count(mutation.text) != 1:
-        raise ValueError(f"{mutation.control}: stands {source.count(mutation.text)} times in {mutation.path}")
+        raise ValueError(
+            f"{mutation.control}: {mutation.path} must have its text once, not {source.count(mutation.text)} times"
+        )
     return source.replace(mutation.text, mutation.instead)
 
 
 def rows_that_notice(mutation: Mutation) -> set[int]:
-    """Return the rows that fail without the control: those it names, else those of all attacks; or the case's row."""
+    """Return the rows that fail without the control.
+
+    Runs the fault suite's case if the mutation names one. Otherwise runs the attacks of its rows and, if they all pass,
+    every attack. Raises RuntimeError when a suite does not run.
+    """
     with tempfile.TemporaryDirectory(prefix="finch-mutation-") as scratch:
         copy = Path(scratch) / "copy"
         ignored = shutil.ignore_patterns(".git", ".venv*", ".aws-sam", "__pycache__", ".*_cache", ".hypothesis")
@@ -60,22 +66,22 @@ def _failing(copy: Path, suite: str, chosen: list[str]) -> set[int]:
 
 
 def report(found: Iterable[tuple[Mutation, set[int]]]) -> int:
-    """Print a line for each control; return how many nobody noticed."""
+    """Print a line for each control; return how many were removed without a test failing."""
     missed = 0
     for mutation, rows in found:
-        noticed = "row " + ", ".join(map(str, sorted(rows))) if rows else "NOBODY NOTICED"
+        noticed = "row " + ", ".join(map(str, sorted(rows))) if rows else "NOT NOTICED"
         missed += not rows
         print(f"{mutation.control:42} {noticed}", flush=True)
     return missed
 
 
 def main(arguments: list[str]) -> int:
-    """Take away those controls whose name holds one of the arguments; all without any."""
+    """Remove the controls whose name contains one of the arguments, or all controls if there are none."""
     chosen = [one for one in [*MUTATIONS, *CONTROLS] if not arguments or any(word in one.control for word in arguments)]
-    print(f"{len(chosen)} controls, {AT_ONCE} at a time; each is a deployment of its own\n", flush=True)
+    print(f"{len(chosen)} controls, {AT_ONCE} at a time; each needs its own deployment\n", flush=True)
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         missed = report(zip(chosen, pool.map(rows_that_notice, chosen), strict=True))
-    print(f"\n{len(chosen) - missed} of {len(chosen)} were noticed")
+    print(f"\n{len(chosen) - missed} of {len(chosen)} removed controls were noticed")
     return 1 if missed else 0
 
 

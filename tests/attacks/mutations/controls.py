@@ -1,4 +1,4 @@
-"""The controls that `make mutations` takes away, one at a time: where each stands, and what is put in its place."""
+"""The controls that `make mutations` removes, one at a time: where each is, and what replaces it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ _DOMAIN, _FLOW, _ADAPTERS, _WEB = (f"{_LAYER}/{folder}/" for folder in ("domain"
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One control: `text` stands once in `path` and becomes `instead`. `rows` are tried first.
+    """One control: the one occurrence of `text` in `path` becomes `instead`. The attacks of `rows` run first.
 
-    With a `case` it is the fault suite that has to notice, and in it this test (as pytest's -k names it).
+    If `case` is given, a test of the fault suite has to notice instead: the one that pytest's `-k` selects by it.
     """
 
     control: str
@@ -67,14 +67,14 @@ MUTATIONS = [
         (9,),
     ),
     Mutation(
-        "lease: only the same customer",
+        "lease: only for the same customer",
         _ADAPTERS + "table.py",
         "OR (customer_id = :customer_id AND ",
         "OR ((customer_id = :customer_id OR customer_id <> :customer_id) AND ",
         (9, 18),
     ),
     Mutation(
-        "lease: never an older token",
+        "lease: never for an older token",
         _ADAPTERS + "table.py",
         "stored_claim < :claimed_at",
         "stored_claim <> :claimed_at",
@@ -94,18 +94,18 @@ MUTATIONS = [
         "    if False:",
         (10,),
     ),
-    Mutation("the link's one algorithm", _DOMAIN + "jws.py", 'header.get("alg") != ALGORITHM or ', "", (10,)),
+    Mutation("the link's algorithm", _DOMAIN + "jws.py", 'header.get("alg") != ALGORITHM or ', "", (10,)),
     Mutation("the link's audience", _FLOW + "links.py", ' or verified["aud"] != audience:', ":", (10,)),
     Mutation("the link's expiry", _FLOW + "links.py", "    if expires + skew <= seconds:", "    if False:", (10,)),
     Mutation(
-        "the link's longest lifetime",
+        "the link's maximum lifetime",
         _DOMAIN + "link_claims.py",
         "    if not 0 < lifetime <= rules.max_lifetime:",
         "    if not 0 < lifetime:",
         (10,),
     ),
     Mutation(
-        "the key before stays good",
+        "the previous link key still works",
         _ADAPTERS + "keys.py",
         "        return previous if previous is not None and previous.kid == kid else None",
         "        return None",
@@ -119,28 +119,28 @@ MUTATIONS = [
         (4,),
     ),
     Mutation(
-        "the return URL's check at the link",
+        "the return URL check at the link",
         _DOMAIN + "link_claims.py",
         "    if value is not None and not is_allowed(value, rules.allowed_return_urls):",
         "    if False:",
         (15,),
     ),
     Mutation(
-        "the return URL's check at the callback",
+        "the return URL check at the callback",
         "functions/callback/app.py",
         "flow.return_url is not None and is_allowed(flow.return_url, CONFIG.allowed_return_urls)",
         "flow.return_url is not None",
         (15,),
     ),
     Mutation(
-        "products: only the stack's",
+        "products: only those of the stack",
         _DOMAIN + "link_claims.py",
         "isinstance(product, str) and product in rules.allowed_products for product",
         "isinstance(product, str) for product",
         (14,),
     ),
     Mutation(
-        "the address is never a header's",
+        "the public URL never comes from a header",
         _WEB + "apigateway.py",
         '    return config.public_url or f"https://{request.domain_name}"',
         '    host = request.headers.get("x-forwarded-host")\n'
@@ -197,7 +197,7 @@ MUTATIONS = [
         (21,),
     ),
     Mutation(
-        "a parameter that comes twice",
+        "repeated parameters are refused",
         _WEB + "apigateway.py",
         "    if len({name for name, _ in pairs}) != len(pairs):",
         "    if False:",
@@ -218,7 +218,7 @@ MUTATIONS = [
         (24,),
     ),
     Mutation(
-        "browsers that look ahead",
+        "503 for a preload",
         _WEB + "endpoint.py",
         "PREFETCH if request.is_prefetch else serve",
         "PREFETCH if False else serve",
@@ -238,7 +238,7 @@ MUTATIONS = [
         "cookie pruning", _WEB + "apigateway.py", "for name in ours[:-MOST_COOKIES])", "for name in ours[:0])", (32,)
     ),
     Mutation(
-        "nothing that came in is logged",
+        "no input in the log",
         "functions/callback/app.py",
         '    logger.info("answered", flow_id=flow.flow_id,',
         '    logger.info("answered", query=dict(request.query), flow_id=flow.flow_id,',
@@ -261,28 +261,28 @@ MUTATIONS = [
         (34,),
     ),
     Mutation(
-        "the bus's policy",
+        "the bus policy",
         "template.yaml",
         "        Effect: Deny\n        Principal",
         "        Effect: Allow\n        Principal",
         (34,),
     ),
     Mutation(
-        "comparing in constant time",
+        "constant-time comparison",
         _DOMAIN + "secret.py",
         "        return hmac.compare_digest(self._text.encode(), other._text.encode())",
         "        return self.reveal() == other.reveal()",
         (35,),
     ),
     Mutation(
-        "refusals that do not tell",
+        "refusals without a reason",
         _WEB + "endpoint.py",
         "if config.open_links else None",
         "if True else None",
         (35,),
     ),
     Mutation(
-        "the callback's own throttle",
+        "the callback's throttling limit",
         "template.yaml",
         "        GET /callback:\n",
         "        GET /callback/result:\n",
