@@ -1,4 +1,4 @@
-// Sign a link with Node alone.
+// Sign a link with Node and no library.
 //
 //   FINCH_LINK_KID=1 FINCH_LINK_KEY=… CONNECT_URL=https://…/connect node sign_link.mjs CUSTOMER [RETURN_URL]
 
@@ -7,14 +7,14 @@ import { createHmac, randomUUID } from "node:crypto";
 const { FINCH_LINK_KID, FINCH_LINK_KEY, CONNECT_URL } = process.env;
 const [customer, returnUrl] = process.argv.slice(2);
 
-// An empty key would sign too, and nobody would take the link.
+// An empty key would sign too, but the stack would refuse the link.
 const missing = ["FINCH_LINK_KID", "FINCH_LINK_KEY", "CONNECT_URL"].filter((name) => !process.env[name]);
 if (missing.length) {
   console.error(`Set ${missing.join(", ")}.`);
   process.exit(1);
 }
 if (!customer) {
-  console.error("Say for whom: sign_link.mjs CUSTOMER [RETURN_URL]");
+  console.error("Usage: sign_link.mjs CUSTOMER [RETURN_URL]");
   process.exit(1);
 }
 

@@ -1,4 +1,4 @@
-"""Sign a link with Python's standard library alone.
+"""Sign a link with only Python's standard library.
 
 FINCH_LINK_KID=1 FINCH_LINK_KEY=… CONNECT_URL=https://…/connect python sign_link.py CUSTOMER [RETURN_URL]
 """
@@ -12,12 +12,12 @@ import sys
 import time
 import uuid
 
-# An empty key would sign too, and nobody would take the link.
+# An empty key would sign too, but the stack would refuse the link.
 missing = [name for name in ("FINCH_LINK_KID", "FINCH_LINK_KEY", "CONNECT_URL") if not os.environ.get(name)]
 if missing:
     sys.exit(f"Set {', '.join(missing)}.")
 if not sys.argv[1:]:
-    sys.exit("Say for whom: sign_link.py CUSTOMER [RETURN_URL]")
+    sys.exit("Usage: sign_link.py CUSTOMER [RETURN_URL]")
 
 
 def part(content: bytes) -> str:

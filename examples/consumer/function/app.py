@@ -1,4 +1,4 @@
-"""A consumer: for each connection reads its token from the vault and asks Finch for the company behind it."""
+"""A consumer: for each connection, read its token from Secrets Manager and fetch the company from Finch."""
 
 import json
 from typing import Any
@@ -10,11 +10,11 @@ SECRETS = boto3.client("secretsmanager")
 
 
 def handler(event: dict[str, Any], _context: object) -> None:
-    """Take SQS messages that hold events of the bus; one that raises is tried again, then put aside."""
+    """Handle SQS messages that hold events of the bus; SQS retries one that raises, then dead-letters it."""
     for message in event["Records"]:
         detail = json.loads(message["body"])["detail"]
-        # Delivered at least once: what you do here must be the same when it is done twice (or remember `event_id`).
-        if "secret_arn" not in detail:  # superseded: a newer connection of the same customer is on its way to you
+        # Events are delivered at least once. Make what you do here idempotent, or remember each `event_id`.
+        if "secret_arn" not in detail:  # superseded: the event of the customer's newer login has the token
             continue
         secret = SECRETS.get_secret_value(SecretId=detail["secret_arn"])["SecretString"]
         finch = Finch(access_token=json.loads(secret)["access_token"])
