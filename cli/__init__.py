@@ -1,1 +1,1 @@
-"""The operator's and the developer's tools for a deployed stack."""
+"""Command-line tools for operators and developers of a deployed stack."""

@@ -1,4 +1,4 @@
-"""A stack on AWS as the tools for it ask: with the caller's own credentials, and errors that say what to do."""
+"""A deployed stack, read with the caller's AWS credentials. Each error says what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 class DeployedError(Exception):
-    """It cannot be done with this stack; the text says what can."""
+    """The command cannot be carried out on this stack. Its text says what to do."""
 
 
 def outputs_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
@@ -21,13 +21,13 @@ def outputs_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
 
 
 def parameters_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
-    """Return the parameters with which a stack was deployed, by name."""
+    """Return the parameters a stack was deployed with, by name."""
     described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
 
 
 def exit_code_of(tool: Callable[[], None], stack: str, needs: str) -> int:
-    """Run a command's work; what cannot be done is said on standard error. Returns the command's exit code."""
+    """Run `tool` and return the command's exit code. Print a DeployedError on standard error; see `explained`."""
     try:
         with explained(stack, needs):
             tool()
@@ -39,20 +39,23 @@ def exit_code_of(tool: Callable[[], None], stack: str, needs: str) -> int:
 
 @contextmanager
 def explained(stack: str, needs: str) -> Iterator[None]:
-    """Turn AWS's errors into DeployedError; `needs` names the permissions that are needed."""
+    """Turn AWS's errors into DeployedError. `needs` lists the required permissions."""
     try:
         yield
     except ClientError as error:
         code = error.response.get("Error", {}).get("Code", "")
         if code == "ValidationError":
-            says = f"There is no stack {stack} in this account and region: `make deploy` makes one, STACK=… names one."
+            text = (
+                f"There is no stack {stack} in this account and region. "
+                "Name another stack with STACK=…, or deploy one with `make deploy`."
+            )
         elif "AccessDenied" in code:
-            says = f"These AWS credentials may not use {stack}: they need {needs}."
+            text = f"These AWS credentials may not access {stack}. They need {needs}."
         else:
-            says = f"AWS refused ({code}). Are these the right account and credentials?"
-        raise DeployedError(says) from None
+            text = f"AWS refused the request ({code}). Check that these are the right account and credentials."
+        raise DeployedError(text) from None
     except BotoCoreError as error:
         kind = type(error).__name__
         raise DeployedError(
-            f"AWS cannot be asked ({kind}). Log in (`aws sso login`), or set AWS_PROFILE and AWS_REGION."
+            f"Cannot call AWS ({kind}). Log in with `aws sso login`, or set AWS_PROFILE and AWS_DEFAULT_REGION."
         ) from None

@@ -1,7 +1,8 @@
-"""How long cold starts really take: `make init-durations` reads them from a deployed stack's logs.
+"""Measured cold starts: `make init-durations` reads them from a deployed stack's logs.
 
-Lambda writes a REPORT line for each invocation. That of a cold start has an init duration, or with snapshots a restore
-duration in its text; either and the duration are the time to first response (AWS: Monitoring for Lambda SnapStart).
+Lambda writes a REPORT line for each invocation. For a cold start, the line has an init duration. With snapshots, it has
+a restore duration in its text instead. The time to first response is either one plus the duration of the invocation
+(AWS: Monitoring for Lambda SnapStart).
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ _NEEDS = "cloudformation:DescribeStackResources, logs:StartQuery and logs:GetQue
 
 
 def summary(function: str, rows: Sequence[dict[str, float]]) -> str:
-    """Return one line: how many cold starts, init or restore and time to first response in milliseconds, and memory."""
+    """Return one line: the number of cold starts, init or restore and first response in milliseconds, and memory."""
     if not rows:
-        return f"{function:10} no cold start in this time"
+        return f"{function:10} no cold starts in this period"
     init = sorted(row["began"] for row in rows)
     first = sorted(row["began"] + row["@duration"] for row in rows)
     used = max(row["@maxMemoryUsed"] for row in rows) / 1e6
@@ -46,15 +47,17 @@ def summary(function: str, rows: Sequence[dict[str, float]]) -> str:
 def cold_starts(
     logs: Any, log_group: str, hours: int, *, sleep: Callable[[float], None] = time.sleep
 ) -> list[dict[str, float]]:
-    """Ask Logs Insights for the REPORT lines of cold starts. Raises DeployedError when it has no answer."""
+    """Query Logs Insights for the REPORT lines of cold starts. Raises DeployedError when the query does not finish."""
     rows = run_query(logs, [log_group], QUERY, hours, sleep=sleep)
     number = re.compile(r"[0-9.]+")
     return [{name: float(text) for name, text in row.items() if number.fullmatch(text)} for row in rows]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a line for each function; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cli.cold_starts", description="Real cold starts, from the logs.")
+    """Print one line per function and return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m cli.cold_starts", description="Print measured cold starts, from the logs."
+    )
     parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--hours", type=int, default=24)
     parser.add_argument("--region")

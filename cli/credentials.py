@@ -1,4 +1,4 @@
-"""Puts Finch's client secret into a deployed stack: `make credentials` asks for it, so no shell history has it."""
+"""Store Finch's client secret in a deployed stack. `make credentials` prompts for it, so no shell history has it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli.cloudformation import DeployedError, exit_code_of, outputs_of
 
 
 def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = getpass.getpass) -> int:
-    """Ask for the secret and store it; return the exit code. A running function takes it up by itself."""
+    """Prompt for the secret, store it, and return the exit code. Running functions pick it up by themselves."""
     parser = argparse.ArgumentParser(prog="python -m cli.credentials", description=__doc__)
     parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--region")
@@ -24,11 +24,11 @@ def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = get
 
 
 def _store(given: argparse.Namespace, ask: Callable[[str], str]) -> None:
-    session = boto3.Session(region_name=given.region)  # a profile that does not exist shows here
+    session = boto3.Session(region_name=given.region)  # fails if the profile does not exist
     secret_arn = outputs_of(session, given.stack)["ClientCredentialsSecretArn"]
     client_secret = ask(f"Finch's client secret for {given.stack}: ").strip()
     if not client_secret:
-        raise DeployedError("Nothing was entered, and nothing was changed.")
+        raise DeployedError("No secret was entered, so nothing was changed. Run the command again.")
     content = json.dumps({"client_secret": client_secret})
     session.client("secretsmanager").put_secret_value(SecretId=secret_arn, SecretString=content)
     print("Stored. The stack uses it from the next connection on.")

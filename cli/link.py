@@ -1,4 +1,4 @@
-"""A signed link for a deployed stack: `make link CUSTOMER=acme`."""
+"""Sign a link for a deployed stack: `make link CUSTOMER=acme`."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ CONFIRM_AFTER_MINUTES = 15
 
 
 def deployed_link(given: argparse.Namespace) -> str:
-    """Return a link for a deployed stack, with the caller's AWS credentials. Raises DeployedError."""
+    """Return a link signed with the stack's key, which the caller's AWS credentials may read. Raises DeployedError."""
     with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:GetSecretValue"):
-        # Within `explained`: a session is where a profile that does not exist shows.
+        # Inside `explained`, because creating a session fails if the profile does not exist.
         session = boto3.Session(region_name=given.region)
         outputs = outputs_of(session, given.stack)
         if not {"ConnectUrl", "LinkKeySecretArn"} <= outputs.keys():
             raise DeployedError(
-                f"{given.stack} is another kind of stack: STACK=… names the one that `make deploy` made."
+                f"{given.stack} is not a Finch Connect stack. Use STACK=… to name the one that `make deploy` created."
             )
         secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["LinkKeySecretArn"])
     try:
         link_key = json.loads(secret["SecretString"])
         kid, key = str(link_key["kid"]), str(link_key["key"])
     except (ValueError, KeyError, TypeError):
-        # Without the cause: its text may quote the key.
+        # The cause is dropped, because its text may quote the key.
         raise DeployedError(
-            'The link key is not JSON of the form {"kid": "2", "key": "…"}: put a version of that form into '
+            'The link key is not JSON of the form {"kid": "2", "key": "…"}. Put a new version of that form into '
             f"{outputs['LinkKeySecretArn']}."
         ) from None
     try:
@@ -48,18 +48,18 @@ def deployed_link(given: argparse.Namespace) -> str:
             sandbox="finch" if given.sandbox else None,
         )
     except ValueError as error:
-        raise DeployedError(f"No such link: {error}.") from None
+        raise DeployedError(f"The link cannot be signed: {error}.") from None
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print a link and nothing else on standard output; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cli.link", description="A signed link for a deployed stack.")
-    parser.add_argument("--customer", required=True, help="your id of the customer")
-    parser.add_argument("--name", help="the customer's name, for the confirm page (required in session mode)")
-    parser.add_argument("--return-url", help="where to go afterwards; must be under AllowedReturnUrls")
-    parser.add_argument("--products", help="separated by spaces; default: all that the stack allows")
-    parser.add_argument("--sandbox", action="store_true", help="Finch's sandbox")
-    parser.add_argument("--minutes", type=int, default=60, help="how long it works")
+    """Print only the link on standard output, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cli.link", description="Sign a link for a deployed stack.")
+    parser.add_argument("--customer", required=True, help="your id for the customer")
+    parser.add_argument("--name", help="the customer's name, shown on the confirm page (required in session mode)")
+    parser.add_argument("--return-url", help="where the person goes afterwards; must be under AllowedReturnUrls")
+    parser.add_argument("--products", help="products, separated by spaces (default: all that the stack allows)")
+    parser.add_argument("--sandbox", action="store_true", help="use Finch's sandbox")
+    parser.add_argument("--minutes", type=int, default=60, help="how long the link is valid (default: 60)")
     parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--region")
     given = parser.parse_args(arguments)
@@ -69,7 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     if given.minutes > CONFIRM_AFTER_MINUTES:
-        print("It asks for a click first: links that live long may be opened by mail scanners.", file=sys.stderr)
+        print(
+            "This link shows a confirm page first, because a mail scanner may open a link "
+            f"that is valid for more than {CONFIRM_AFTER_MINUTES} minutes.",
+            file=sys.stderr,
+        )
     return 0
 
 

@@ -1,4 +1,4 @@
-"""Queries of CloudWatch Logs Insights."""
+"""Run queries in CloudWatch Logs Insights."""
 
 from __future__ import annotations
 
@@ -17,27 +17,30 @@ _UNFINISHED = {"Scheduled", "Running", "Unknown"}
 def run_query(
     logs: Any, groups: Sequence[str], text: str, hours: float, *, sleep: Callable[[float], None] = time.sleep
 ) -> Sequence[Mapping[str, str]]:
-    """Run one query over the last hours; return its rows, each as values by field name.
+    """Run one query over the last `hours` and return its rows, each as values by field name.
 
-    Raises DeployedError when the query takes too long, or when Logs Insights ends it without an answer: an empty list
-    always means that nothing was found (AWS: GetQueryResults).
+    Raises DeployedError when the query takes too long or ends without a result. So an empty list always means that
+    nothing was found (AWS: GetQueryResults).
     """
     now = int(time.time())
     query = logs.start_query(
         logGroupNames=list(groups), startTime=now - int(hours * 3600), endTime=now + 1, queryString=text
     )
 
-    def ended() -> Mapping[str, Any] | None:
+    def finished() -> Mapping[str, Any] | None:
         answer: Mapping[str, Any] = logs.get_query_results(queryId=query["queryId"])
         return None if answer["status"] in _UNFINISHED else answer
 
     try:
-        answer = wait_for(ended, timeout=TIMEOUT_SECONDS, interval=_POLL_SECONDS, sleep=sleep)
+        answer = wait_for(finished, timeout=TIMEOUT_SECONDS, interval=_POLL_SECONDS, sleep=sleep)
     except TimeoutError:
-        raise DeployedError(f"Logs Insights is still reading {', '.join(groups)}. Ask for fewer hours.") from None
+        raise DeployedError(
+            f"Logs Insights did not finish the query of {', '.join(groups)} within {TIMEOUT_SECONDS:g} s. "
+            "Use fewer hours, such as HOURS=2."
+        ) from None
     if answer["status"] != "Complete":
         raise DeployedError(
             f"Logs Insights did not finish the query of {', '.join(groups)} ({answer['status']}). "
-            "Run the command again; if it fails again, ask for fewer hours."
+            "Run the command again. If it fails again, use fewer hours, such as HOURS=2."
         )
     return [{field["field"]: field["value"] for field in row if field["field"] != "@ptr"} for row in answer["results"]]

@@ -1,7 +1,7 @@
-"""Tell outcomes again: `make republish FLOW=…` for one flow, `make republish SINCE=… UNTIL=…` for a span of time.
+"""Publish outcomes again: `make republish FLOW=…` for one flow, `make republish SINCE=… UNTIL=…` for a span of time.
 
-Nobody but the relay and the sweeper may speak as finch.connect (the bus's policy). So this marks rows as not yet told,
-and those two tell them as ever: the same event with the same `event_id`. Each step can be repeated.
+The bus's policy lets only the relay and the sweeper publish as finch.connect. So this tool marks rows as not published,
+and the relay or the sweeper publishes the same event with the same `event_id`. Each step can be repeated.
 """
 
 from __future__ import annotations
@@ -23,43 +23,45 @@ from finch_connect.adapters.items import DUE_PARTITION, FLOW_KEY, flow_key, flow
 from finch_connect.domain.flow import SETTLED, Flow, epoch_ms, from_epoch_ms
 
 AT_MOST = 100
-"""Consumers hear each outcome again, so more than this has to be asked for by number."""
+"""A larger number of outcomes must be confirmed, because consumers receive each one again."""
 
 _PAGE_ROWS = 1000
 _NEEDS = "cloudformation:DescribeStacks, and dynamodb:GetItem, Scan and UpdateItem on the table"
 
 type Progress = Callable[[str], None]
-"""Says how far it is, for a person who waits."""
+"""Reports progress to the person who waits."""
 
 
 class RepublishError(DeployedError):
-    """It cannot be done as asked, and nothing was changed; the text says what can be done."""
+    """The request cannot be carried out, and nothing was changed. The text says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outbox:
-    """The settled rows of one stack, with the operator's own client."""
+    """The settled rows of one stack, accessed with the operator's credentials."""
 
     dynamodb: Any
     table_name: str
     page_rows: int = _PAGE_ROWS
 
     def one(self, flow_id: str) -> Flow:
-        """Return a settled flow. Raises RepublishError."""
+        """Return a settled flow. Raises RepublishError when there is no row or no outcome."""
         answer = self.dynamodb.get_item(TableName=self.table_name, Key=flow_key(flow_id), ConsistentRead=True)
         if "Item" not in answer:
-            raise RepublishError(f"There is no flow {flow_id} in {self.table_name}: rows go a month after their link.")
+            raise RepublishError(
+                f"There is no flow {flow_id} in {self.table_name}. Rows are deleted a month after their link ends."
+            )
         flow = flow_of(answer["Item"])
         if flow.status not in SETTLED:
-            raise RepublishError(f"{flow_id} is {flow.status}: it has no outcome yet that could be told.")
+            raise RepublishError(f"{flow_id} is {flow.status}, so it has no outcome to publish yet.")
         return flow
 
     def settled(self, since: datetime, until: datetime, progress: Progress) -> Sequence[Flow]:
-        """Return the flows settled from `since` to just before `until`, the oldest first. Reads the whole table."""
+        """Return the flows settled from `since` to just before `until`, oldest first. Reads the whole table."""
         return sorted(self._settled(since, until, progress), key=lambda flow: flow.settled_at or 0)
 
     def republish(self, flow: Flow) -> bool:
-        """Mark an outcome as not told, so that the relay or the sweeper tells it; False: the row is another's now."""
+        """Mark an outcome as not published. Return False, and change nothing, if the row no longer has this outcome."""
         try:
             self.dynamodb.update_item(
                 TableName=self.table_name,
@@ -101,20 +103,20 @@ class Outbox:
         read = found = 0
         for page in pages:
             read, found = read + page["ScannedCount"], found + len(page["Items"])
-            progress(f"{read} rows read, {found} of them settled in this time")
+            progress(f"{read} rows read, {found} of them settled in this span")
             for item in page["Items"]:
                 try:
                     yield flow_of(item)
-                except (KeyError, ValueError, TypeError):  # no row of ours: the relay could not tell it either
-                    progress(f"{item['id']['S']} cannot be read and is left out\n")
+                except (KeyError, ValueError, TypeError):  # not a valid flow row: the relay cannot publish it either
+                    progress(f"{item['id']['S']} cannot be read and is skipped\n")
 
 
 def moment(text: str) -> datetime:
-    """Return a time with its zone. Raises RepublishError for anything else."""
+    """Parse a time that has a zone, and return it in UTC. Raises RepublishError for anything else."""
     try:
         read = datetime.fromisoformat(text)
     except ValueError:
-        raise RepublishError(f"{text} is no time. Write it like 2026-01-01T10:00Z.") from None
+        raise RepublishError(f"{text} is not a time. Write it like 2026-01-01T10:00Z.") from None
     if read.tzinfo is None:
         raise RepublishError(f"{text} has no time zone. Write {text}Z for UTC, or {text}+01:00.")
     return read.astimezone(UTC)
@@ -125,13 +127,15 @@ def _wanted(given: argparse.Namespace, outbox: Outbox) -> Sequence[Flow]:
         return [outbox.one(given.flow)]
     since, until = moment(given.since), moment(given.until) if given.until else datetime.now(UTC)
     if since >= until:
-        raise RepublishError(f"The span ends before it begins: {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC.")
+        raise RepublishError(
+            f"The span must end after it begins, but it is {since:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M} UTC."
+        )
     flows = outbox.settled(since, until, lambda how_far: print(f"\r{how_far}", end="", file=sys.stderr, flush=True))
     print(file=sys.stderr)
     if len(flows) > given.at_most:
         raise RepublishError(
-            f"{len(flows)} flows were settled in this time, more than {given.at_most}. Your consumers would hear of "
-            f"each again. Nothing was changed: choose a shorter span, or add AT_MOST={len(flows)} if this is meant."
+            f"{len(flows)} flows were settled in this span, more than {given.at_most}. Your consumers would receive "
+            f"each outcome again. Nothing was changed. Choose a shorter span, or add AT_MOST={len(flows)} to confirm."
         )
     return flows
 
@@ -145,8 +149,8 @@ def _republish(given: argparse.Namespace) -> None:
             count += 1
             print(_line(flow))
         else:
-            print(f"{flow.flow_id}  moved on meanwhile: what it has to tell now is told by itself.")
-    print(f"{count} to be published again: by the relay within seconds, by the sweeper within minutes.")
+            print(f"{flow.flow_id}  skipped: it has changed meanwhile. Its next outcome is published automatically.")
+    print(f"{count} to be published again, by the relay within seconds or by the sweeper within minutes.")
 
 
 def _line(flow: Flow) -> str:
@@ -155,18 +159,24 @@ def _line(flow: Flow) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Have outcomes told again; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m cli.republish", description="Tell outcomes again.")
+    """Mark outcomes to be published again, and return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m cli.republish", description="Publish outcomes again.")
     which = parser.add_mutually_exclusive_group(required=True)
-    which.add_argument("--flow", metavar="FLOW_ID", help="this one")
-    which.add_argument("--since", metavar="TIME", help="all that were settled from then on, like 2026-01-01T10:00Z")
-    parser.add_argument("--until", metavar="TIME", help="to just before then (default: now)")
-    parser.add_argument("--at-most", type=int, default=AT_MOST, metavar="NUMBER", help=f"default: {AT_MOST}")
+    which.add_argument("--flow", metavar="FLOW_ID", help="the flow whose outcome to publish")
+    which.add_argument("--since", metavar="TIME", help="all flows settled from this time on, such as 2026-01-01T10:00Z")
+    parser.add_argument("--until", metavar="TIME", help="to just before this time (default: now)")
+    parser.add_argument(
+        "--at-most",
+        type=int,
+        default=AT_MOST,
+        metavar="NUMBER",
+        help=f"the most outcomes to publish (default: {AT_MOST})",
+    )
     parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--region")
     given = parser.parse_args(arguments)
     if given.until and not given.since:
-        parser.error("--until goes with --since")
+        parser.error("--until needs --since")
     return exit_code_of(lambda: _republish(given), given.stack, _NEEDS)
 
 

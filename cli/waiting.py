@@ -1,4 +1,4 @@
-"""Waiting for something to happen, with a limit."""
+"""Polling with a timeout."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ def wait_for[T](
     *,
     timeout: float,
     interval: float = 0.1,
-    problem: str | Callable[[], str] = "It did not happen in time.",
+    problem: str | Callable[[], str] = "The condition was not met in time.",
     sleep: Callable[[float], None] = time.sleep,
 ) -> T:
-    """Call `ready` every `interval` seconds until it returns something true, and return that.
+    """Call `ready` every `interval` seconds until its result is true, and return the result.
 
-    Raises TimeoutError after `timeout` seconds, with `problem` as its text.
+    Raises TimeoutError with the text `problem` after `timeout` seconds.
     """
     ends = time.monotonic() + timeout
     while not (result := ready()):

@@ -1,1 +1,1 @@
-"""What an operator relies on: alarms, runbook, metrics, and the logs they speak of."""
+"""What an operator relies on: the commands, alarms, runbook, metrics, and the logs they refer to."""

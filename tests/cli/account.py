@@ -1,4 +1,4 @@
-"""An AWS account in memory with a deployed stack, and a link verified as that stack verifies it."""
+"""The link key and configuration of a stack, and the verification of a link as that stack does it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,6 @@ CONFIG = read(ENVIRONMENT)
 
 
 def taken(link: str) -> LinkRequest:
-    """Verify a link as the stack does."""
+    """Verify a link as the stack does, and return its request."""
     assert link.startswith("https://connect.example.com/connect?link=")
     return verify_link(parse_qs(urlsplit(link).query)["link"][0], FakeLinkKeys(), CONFIG, datetime.now(UTC))

@@ -1,4 +1,4 @@
-"""A stack of its own, to which everything happens that an operator may have to look into; and what it logged."""
+"""A separate stack with every incident that an operator may have to investigate, and what it logged."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from local.engine import LocalStack, RunningStack
 from local.simulator import Simulator
 from tests.canary import CLIENT_SECRET
 from tests.cli.account import KEY
-from tests.cli.incidents import forget, happen
+from tests.cli.incidents import cause_incidents, forget
 from tests.cli.logs_insights_parser import fields_of
 from tests.conftest import deployed
 
@@ -37,19 +37,19 @@ class Logged:
     lines: Mapping[str, list[Mapping[str, Any]]]
 
     def fields(self, groups: Iterable[str]) -> set[str]:
-        """Return the fields that there are in any of these log groups."""
+        """Return the names of all fields in these log groups."""
         return {name for group in groups for line in self.lines[group] for name in line}
 
     def values(self, groups: Iterable[str], name: str) -> set[str]:
-        """Return what a field has been."""
+        """Return all values of a field in these log groups."""
         return {str(line[name]) for group in groups for line in self.lines[group] if name in line}
 
     def emitted(self) -> Iterable[Mapping[str, Any]]:
-        """Return the lines in CloudWatch's embedded metric format; each of ours has one metric."""
+        """Return the lines in CloudWatch's embedded metric format. The functions emit one metric per line."""
         return [line for lines in self.lines.values() for line in lines if f"{_METRIC}.Name" in line]
 
     def metrics(self) -> Mapping[str, set[Dimensions]]:
-        """Return each metric that was emitted, with its sets of dimensions."""
+        """Return each emitted metric with its sets of dimensions."""
         found: dict[str, set[Dimensions]] = {}
         for line in self.emitted():
             found.setdefault(str(line[f"{_METRIC}.Name"]), set()).update(_dimensions(line))
@@ -70,16 +70,16 @@ OPERATED_STAGE = "operated"
 
 @pytest.fixture(scope="session")
 def operated_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
-    """A deployment of its own: what is broken in it is broken for nobody else."""
+    """A separate deployment, so that what breaks here breaks for no other test."""
     return deployed(local_stack, finch_server, OPERATED_STAGE, "static")
 
 
 @pytest.fixture(scope="session")
 def logged(operated_stack: RunningStack, session_stack: RunningStack, finch_server: Simulator) -> Logged:
-    """Let everything happen once, and return what was logged."""
+    """Cause each incident once, and return what was logged."""
     forget(finch_server)
     finch_server.client_secret = CLIENT_SECRET
-    happen(operated_stack, session_stack, finch_server)
+    cause_incidents(operated_stack, session_stack, finch_server)
     lines: dict[str, list[Mapping[str, Any]]] = {f"{function}Logs": [] for function in FUNCTIONS}
     for function in FUNCTIONS:
         for stack in (operated_stack, session_stack):
@@ -90,7 +90,7 @@ def logged(operated_stack: RunningStack, session_stack: RunningStack, finch_serv
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An AWS account in memory, with a deployed stack as far as the tool asks."""
+    """An in-memory AWS account with as much of a deployed stack as the tools read."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -114,20 +114,20 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def logs() -> Any:
-    """A client of CloudWatch Logs."""
+    """A CloudWatch Logs client."""
     return boto3.client("logs", region_name="eu-central-1", aws_access_key_id="x", aws_secret_access_key="x")
 
 
 @pytest.fixture
 def answers(logs: Any) -> Iterator[Answers]:
-    """Let Logs Insights answer one query: first that it is running, then with these rows."""
+    """Make Logs Insights answer one query: first that it is running, then with these rows."""
     with Stubber(logs) as stubber:
 
         def answer(
             *rows: list[dict[str, str]], status: str = "Complete", query: str = "fields @message", polls: int = 3
         ) -> None:
-            asked = {"logGroupNames": ["group"], "startTime": ANY, "endTime": ANY, "queryString": query}
-            stubber.add_response("start_query", {"queryId": "query"}, asked)
+            request = {"logGroupNames": ["group"], "startTime": ANY, "endTime": ANY, "queryString": query}
+            stubber.add_response("start_query", {"queryId": "query"}, request)
             for state, found in [("Scheduled", []), ("Running", []), (status, list(rows))][-polls:]:
                 stubber.add_response("get_query_results", {"status": state, "results": found}, {"queryId": "query"})
 

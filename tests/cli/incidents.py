@@ -1,4 +1,4 @@
-"""Everything that can happen to a deployed stack and that an operator may have to look into, once."""
+"""Cause each incident that an operator may have to investigate, once, on a deployed stack."""
 
 from __future__ import annotations
 
@@ -25,23 +25,23 @@ from tests.conftest import Customer
 TIMEOUT_SECONDS = 60.0
 
 
-def happen(stack: RunningStack, session_stack: RunningStack, finch: Simulator) -> None:
-    """Let it all happen. `stack` is for this alone: at the end its link key is gone."""
-    _people_come(stack, finch)
+def cause_incidents(stack: RunningStack, session_stack: RunningStack, finch: Simulator) -> None:
+    """Cause all incidents. `stack` serves no other test, because its link key is deleted at the end."""
+    _customers_connect(stack, finch)
     forget(finch)
-    _finch_errs(stack, session_stack, finch)
+    _finch_fails(stack, session_stack, finch)
     forget(finch)
-    _the_vault_is_away(stack, finch)
+    _vault_is_unavailable(stack, finch)
     forget(finch)
-    _the_bus_is_away(stack, finch)
+    _bus_is_unavailable(stack, finch)
     _flows_are_overdue(stack)
-    _nobody_foresaw_this(stack)
+    _functions_fail(stack)
     _secrets_are_unreadable(stack)
     forget(finch)
 
 
 def forget(finch: Simulator) -> None:
-    """Let Finch know nobody: the next who sign in at the same company get another connection."""
+    """Reset Finch, so that the next sign-in at the same company creates another connection."""
     for token in finch.store.tokens:
         CANARIES.add("token", token)
     finch.forget()
@@ -49,7 +49,7 @@ def forget(finch: Simulator) -> None:
 
 @contextmanager
 def forbidden(stack: RunningStack, role: str, *actions: str) -> Iterator[None]:
-    """Take actions from a function's role for a while: what AWS refuses then stands for any service that is away."""
+    """Deny a role some actions within this block. The refusals simulate an unavailable service."""
     iam, name = stack.client("iam"), stack.deployed.resources[role]
     (policy,) = iam.list_role_policies(RoleName=name)["PolicyNames"]
     document = iam.get_role_policy(RoleName=name, PolicyName=policy)["PolicyDocument"]
@@ -65,12 +65,12 @@ def forbidden(stack: RunningStack, role: str, *actions: str) -> Iterator[None]:
 
 
 def logged(stack: RunningStack, function: str, text: str) -> bool:
-    """Tell whether a function has logged a text."""
+    """Return whether a function has logged a text."""
     return any(text in line for line in stack.logs(function))
 
 
 def overdue(stack: RunningStack, status: Status, **facts: Any) -> Flow:
-    """Put a row that is due since a minute."""
+    """Put a row that has been due for a minute, and return its flow."""
     now = int(time.time() * 1000)
     flow = Flow(
         flow_id=flow_id_of("overdue", uuid.uuid4().hex),
@@ -90,7 +90,7 @@ def overdue(stack: RunningStack, status: Status, **facts: Any) -> Flow:
     return flow
 
 
-def _people_come(stack: RunningStack, finch: Simulator) -> None:
+def _customers_connect(stack: RunningStack, finch: Simulator) -> None:
     one = Customer(stack, finch)
     callback = one.approved()
     one.come_back(callback)
@@ -103,27 +103,27 @@ def _people_come(stack: RunningStack, finch: Simulator) -> None:
     Visitor().get(Customer(stack, finch).approved())
 
 
-def _finch_errs(stack: RunningStack, session_stack: RunningStack, finch: Simulator) -> None:
+def _finch_fails(stack: RunningStack, session_stack: RunningStack, finch: Simulator) -> None:
     refused = Customer(stack, finch)
-    refused.come_back(changed(refused.approved(), code="no-code-of-finchs"))
+    refused.come_back(changed(refused.approved(), code="unknown-code"))
     for fault in (Fault("reset_after"), Fault("answer", answer={"customer_id": "somebody else"})):
         finch.faults.add(fault)
         customer = Customer(stack, finch)
         customer.come_back(customer.approved())
-    finch.client_secret = "rotated-and-nobody-said-so"
+    finch.client_secret = "rotated-without-notice"
     refused = Customer(stack, finch)
     refused.come_back(refused.approved())
-    not_opened = Customer(session_stack, finch)
-    assert not_opened.browser.get(not_opened.link()).status == 503
+    no_session = Customer(session_stack, finch)
+    assert no_session.browser.get(no_session.link()).status == 503
     finch.client_secret = CLIENT_SECRET
 
 
-def _the_vault_is_away(stack: RunningStack, finch: Simulator) -> None:
+def _vault_is_unavailable(stack: RunningStack, finch: Simulator) -> None:
     writes = ("secretsmanager:CreateSecret", "secretsmanager:PutSecretValue", "secretsmanager:RestoreSecret")
     with forbidden(stack, "CallbackRole", *writes):
-        waits = Customer(stack, finch)
-        waits.connect()
-        assert waits.status() == "unstored"
+        waiting = Customer(stack, finch)
+        waiting.connect()
+        assert waiting.status() == "unstored"
         with forbidden(stack, "CallbackRole", *writes, "ssm:PutParameter"):
             lost = Customer(stack, finch)
             lost.connect()
@@ -132,21 +132,21 @@ def _the_vault_is_away(stack: RunningStack, finch: Simulator) -> None:
             assert row.reason == "token_lost"
     with forbidden(stack, "SweeperRole", *writes):
         stack.invoke("SweeperFunction", {})
-        assert waits.status() == "unstored"
+        assert waiting.status() == "unstored"
     stack.invoke("SweeperFunction", {})
-    assert waits.status() == "connected"
+    assert waiting.status() == "connected"
 
 
-def _the_bus_is_away(stack: RunningStack, finch: Simulator) -> None:
+def _bus_is_unavailable(stack: RunningStack, finch: Simulator) -> None:
     with forbidden(stack, "RelayRole", "events:PutEvents"):
         late = Customer(stack, finch)
         late.connect()
         overdue(stack, Status.DENIED, settled_at=int(time.time() * 1000) - 180_000, reason="access_denied")
-        stack.invoke("SweeperFunction", {})  # its role may still tell
+        stack.invoke("SweeperFunction", {})  # the sweeper's role may still publish
         wait_for(
             lambda: logged(stack, "RelayFunction", "not_published"),
             timeout=TIMEOUT_SECONDS,
-            problem="the relay did not say that the bus is away",
+            problem="The relay did not log not_published.",
         )
 
 
@@ -154,7 +154,7 @@ def _flows_are_overdue(stack: RunningStack) -> None:
     claimed_at = int(time.time() * 1000) - 180_000
     overdue(stack, Status.STARTED)
     interrupted = overdue(stack, Status.CLAIMED, claimed_at=claimed_at)
-    quarantined = flow_id_of("set aside, and then the function died", uuid.uuid4().hex)
+    quarantined = flow_id_of("quarantined, then the function died", uuid.uuid4().hex)
     name = f"finch/{stack.deployed.stage}/quarantine/{quarantined}"
     version = stack.client("secretsmanager").create_secret(Name=name, SecretString="{}")["VersionId"]
     overdue(stack, Status.CLAIMED, claimed_at=claimed_at, flow_id=quarantined, state_hash=version)
@@ -162,11 +162,11 @@ def _flows_are_overdue(stack: RunningStack) -> None:
     wait_for(
         lambda: logged(stack, "RelayFunction", interrupted.flow_id),
         timeout=TIMEOUT_SECONDS,
-        problem="an interrupted flow was not told",
+        problem="The interrupted flow was not published.",
     )
 
 
-def _nobody_foresaw_this(stack: RunningStack) -> None:
+def _functions_fail(stack: RunningStack) -> None:
     for function in ("ConnectFunction", "CallbackFunction"):
         stack.invoke(function, {"requestContext": {"requestId": "r", "http": {}}})
     poison = {"SequenceNumber": "7", "NewImage": {"id": {"S": "flow#x"}, "status": {"S": "connected"}}}
@@ -174,7 +174,7 @@ def _nobody_foresaw_this(stack: RunningStack) -> None:
     for _ in range(3):
         broken = overdue(stack, Status.UNSTORED)
         name = f"/finch/{stack.deployed.stage}/unstored/{broken.attempt}"
-        stack.client("ssm").put_parameter(Name=name, Value="no document", Type="SecureString")
+        stack.client("ssm").put_parameter(Name=name, Value="not a document", Type="SecureString")
     stack.invoke("SweeperFunction", {})
 
 
@@ -183,20 +183,21 @@ def _secrets_are_unreadable(stack: RunningStack) -> None:
     _, key = stack.link_key()
 
     def open_under_an_unknown_key() -> None:
-        """A key that nobody has heard of is looked for at once, so what is kept is read anew."""
+        """Open a link with an unknown key id. The function then reads the secret again instead of its cache."""
         link = jwt.encode({"aud": "finch-connect"}, key, algorithm="HS256", headers={"kid": uuid.uuid4().hex})
         Visitor().get(f"{stack.public_url}/connect?link={link}")
 
     with forbidden(stack, "ConnectRole", "secretsmanager:GetSecretValue"):
         open_under_an_unknown_key()
-    client.put_secret_value(SecretId=arn, SecretString="no JSON")
+    client.put_secret_value(SecretId=arn, SecretString="not JSON")
     open_under_an_unknown_key()
     client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
     open_under_an_unknown_key()
-    _move(stack, "ConnectFunction", AWS_ENDPOINT_URL_SECRETS_MANAGER="http://127.0.0.1:9")  # nobody listens there
+    # Nothing listens on this port.
+    _set_environment(stack, "ConnectFunction", AWS_ENDPOINT_URL_SECRETS_MANAGER="http://127.0.0.1:9")
     open_under_an_unknown_key()
 
 
-def _move(stack: RunningStack, function: str, **environment: str) -> None:
-    """Change a function's environment; its next container has it."""
+def _set_environment(stack: RunningStack, function: str, **environment: str) -> None:
+    """Set variables of a function's environment, for its next container."""
     stack.reconfigure(lambda logical_id: environment if logical_id == function else {})

@@ -1,7 +1,7 @@
-"""A parser of the part of the Logs Insights query language that the runbook uses; anything else is an error.
+"""A parser for the part of the Logs Insights query language that the runbook uses. Anything else is an error.
 
-AWS: CloudWatch Logs, "CloudWatch Logs Insights language query syntax". It says which fields a query reads, which it
-makes, and what it compares them with, so that these can be held against what the functions really log.
+The syntax is AWS's (CloudWatch Logs, "CloudWatch Logs Insights language query syntax"). The parser returns which fields
+a query reads, which it makes, and which texts it compares them with. Tests check these against the functions' logs.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OWN_FIELDS = frozenset({"@timestamp", "@message", "@log", "@requestId", "@type", "@initDuration"})
-"""What Logs Insights itself finds in every line, and in Lambda's own lines, of the fields that the runbook uses."""
+BUILT_IN_FIELDS = frozenset({"@timestamp", "@message", "@log", "@requestId", "@type", "@initDuration"})
+"""The fields that Logs Insights finds in every line or in Lambda's own lines, as far as the runbook uses them."""
 
 _AGGREGATES = frozenset({"count", "sum", "avg", "min", "max", "pct", "latest", "earliest"})
 _TOKEN = re.compile(
@@ -29,12 +29,12 @@ _TOKEN = re.compile(
 
 
 class QueryError(Exception):
-    """This is no query, as far as the runbook's queries go."""
+    """The text is not a query that this parser supports."""
 
 
 @dataclass
 class Query:
-    """What a query reads and makes, and the texts that it compares fields with."""
+    """The fields that a query reads and makes, and the texts that it compares fields with."""
 
     reads: set[str] = field(default_factory=set)
     makes: set[str] = field(default_factory=set)
@@ -60,7 +60,7 @@ class _Parser:
         while True:
             kind, word = self._next()
             if kind != "name" or word not in commands:
-                raise QueryError(f"no command: {word}")
+                raise QueryError(f"unknown command: {word}")
             commands[word]()
             if not self._tokens:
                 return
@@ -77,17 +77,17 @@ class _Parser:
     def _sort(self) -> None:
         self._read()
         if not (self._take("asc") or self._take("desc")):
-            raise QueryError("sort which way?")
+            raise QueryError("sort needs asc or desc")
 
     def _limit(self) -> None:
         kind, number = self._next()
         if kind != "number" or not number.isdigit():
-            raise QueryError(f"no limit: {number}")
+            raise QueryError(f"not a whole number: {number}")
 
     def _aggregate(self) -> None:
         kind, function = self._next()
         if kind != "name" or function not in _AGGREGATES:
-            raise QueryError(f"no function: {function}")
+            raise QueryError(f"unknown function: {function}")
         self._expect("(")
         if not self._take("*"):
             self._read()
@@ -102,7 +102,7 @@ class _Parser:
         if name == "bin":
             self._expect("(")
             if self._next()[0] != "number":
-                raise QueryError("bin of what?")
+                raise QueryError("bin needs a period such as 5m")
             self._expect(")")
         else:
             self.query.reads.add(name)
@@ -131,7 +131,7 @@ class _Parser:
         kind, word = self._next()
         if word == "like":
             if self._next()[0] != "regex":
-                raise QueryError("like what?")
+                raise QueryError("like needs a regular expression")
         elif word == "in":
             self._expect("[")
             self._list(lambda: self._compared(name))
@@ -139,14 +139,14 @@ class _Parser:
         elif kind == "sign" and word in {"=", "!=", "<", ">", "<=", ">="}:
             self._compared(name)
         else:
-            raise QueryError(f"{name} {word}?")
+            raise QueryError(f"unknown operator after {name}: {word}")
 
     def _compared(self, name: str) -> None:
         kind, word = self._next()
         if kind == "text":
             self.query.compares.add((name, word[1:-1]))
         elif kind != "number":
-            raise QueryError(f"{name} compared with {word}")
+            raise QueryError(f"{name} cannot be compared with {word}")
 
     def _read(self) -> str:
         name = self._name()
@@ -157,7 +157,7 @@ class _Parser:
     def _name(self) -> str:
         kind, name = self._next()
         if kind != "name":
-            raise QueryError(f"no name: {name}")
+            raise QueryError(f"not a name: {name}")
         return name
 
     def _list(self, one: Callable[[], object]) -> None:
@@ -177,22 +177,22 @@ class _Parser:
 
     def _next(self) -> tuple[str, str]:
         if not self._tokens:
-            raise QueryError("it ends too early")
+            raise QueryError("the query ends too early")
         return self._tokens.pop(0)
 
 
 def _tokens(text: str) -> Iterable[tuple[str, str]]:
-    place, text = 0, text.strip()
-    while place < len(text):
-        found = _TOKEN.match(text, place)
+    position, text = 0, text.strip()
+    while position < len(text):
+        found = _TOKEN.match(text, position)
         if found is None:
-            raise QueryError(f"what is {text[place : place + 20]!r}?")
-        place = found.end()
+            raise QueryError(f"unexpected text: {text[position : position + 20]!r}")
+        position = found.end()
         yield str(found.lastgroup), found[str(found.lastgroup)]
 
 
 def fields_of(line: str) -> Mapping[str, Any]:
-    """Return what Logs Insights finds in a line of JSON: `a.b` for what is inside, `a.0` for the first of a list."""
+    """Return the fields Logs Insights finds in a JSON line: `a.b` for a nested field, `a.0` for a list's first item."""
     try:
         content = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""`make credentials`: stores what was entered and shows nothing of it."""
+"""`make credentials`: stores the secret that was entered and never prints it."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import pytest
 from cli import credentials
 
 
-def test_make_credentials_stores_what_was_entered_and_shows_nothing(
+def test_make_credentials_stores_the_secret_and_does_not_print_it(
     account: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """As JSON, where the callback reads it."""
+    """The secret is stored as JSON where the callback reads it."""
     assert credentials.main([], ask=lambda _: "hunter2\n") == 0
     stored = boto3.client("secretsmanager").get_secret_value(SecretId="finch/dev/config/c")["SecretString"]
     assert json.loads(stored) == {"client_secret": "hunter2"}
@@ -21,7 +21,7 @@ def test_make_credentials_stores_what_was_entered_and_shows_nothing(
 
 
 def test_make_credentials_changes_nothing_without_an_entry(account: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """Enter alone, or a stack that is not there."""
+    """An empty entry or an unknown stack leaves the stored secret unchanged."""
     assert credentials.main([], ask=lambda _: "") == 1
     assert credentials.main(["--stack", "nowhere"], ask=lambda _: "hunter2") == 1
     assert boto3.client("secretsmanager").get_secret_value(SecretId="finch/dev/config/c")["SecretString"] == "{}"

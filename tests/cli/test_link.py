@@ -1,4 +1,4 @@
-"""`make link`: what a developer reads, over an account in memory."""
+"""`make link`: what a developer reads, in an in-memory account."""
 
 from __future__ import annotations
 
@@ -12,44 +12,44 @@ from tests.cli.account import taken
 
 
 def test_make_link_prints_a_link_and_nothing_else(account: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """So that it can be piped; what is to be said goes to standard error."""
+    """The output can be piped, because notes go to standard error."""
     assert main(["--customer", "acme", "--products", "directory", "--name", "Acme Inc"]) == 0
     written = capsys.readouterr()
     request = taken(written.out.strip())
     assert (request.customer_id, request.products) == ("acme", ("directory",))
-    assert "asks for a click first" in written.err
+    assert "shows a confirm page first" in written.err
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--customer", "acme", "--stack", "nowhere"], "There is no stack nowhere"),
         (["--customer", ""], "1 to 255"),
     ],
 )
-def test_make_link_says_what_to_do(
-    account: None, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+def test_make_link_reports_an_error_in_one_sentence(
+    account: None, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """In one sentence, with exit code 1."""
+    """The exit code is 1 and nothing is printed on standard output."""
     assert main(arguments) == 1
     written = capsys.readouterr()
-    assert says in written.err
+    assert message in written.err
     assert written.out == ""
 
 
-def test_make_link_knows_a_stack_that_is_not_ours(account: None, capsys: pytest.CaptureFixture[str]) -> None:
-    """STACK names some other stack of the account."""
+def test_make_link_refuses_a_stack_of_another_kind(account: None, capsys: pytest.CaptureFixture[str]) -> None:
+    """STACK names another stack of the account."""
     template = {"Resources": {"Queue": {"Type": "AWS::SQS::Queue"}}}
     boto3.client("cloudformation").create_stack(StackName="shop", TemplateBody=json.dumps(template))
     assert main(["--customer", "acme", "--stack", "shop"]) == 1
-    assert "shop is another kind of stack" in capsys.readouterr().err
+    assert "shop is not a Finch Connect stack" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", ["hidden", '["hidden"]', '{"kid": "hidden"}'])
-def test_make_link_shows_no_key_that_it_cannot_read(
+def test_make_link_does_not_print_a_key_that_it_cannot_read(
     account: None, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
-    """Somebody rotated it by hand: the form is said, the content is not."""
+    """After a rotation by hand, the error shows the required form and not the content."""
     boto3.client("secretsmanager").put_secret_value(SecretId="finch/dev/config/link-key", SecretString=content)
     assert main(["--customer", "acme"]) == 1
     written = capsys.readouterr()
@@ -58,10 +58,10 @@ def test_make_link_shows_no_key_that_it_cannot_read(
     assert written.out == ""
 
 
-def test_make_link_says_so_when_the_profile_is_not_there(
+def test_make_link_reports_a_profile_that_does_not_exist(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A typing error in AWS_PROFILE is a sentence, not a traceback."""
+    """A typing error in AWS_PROFILE gives a sentence, not a traceback."""
     monkeypatch.setenv("AWS_PROFILE", "no-such-profile")
     assert main(["--customer", "acme"]) == 1
     assert "set AWS_PROFILE" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Queries of Logs Insights: an answer, or an error. Never an empty list in place of an error."""
+"""A Logs Insights query returns rows or raises an error. A failed query never returns an empty list."""
 
 from __future__ import annotations
 
@@ -19,30 +19,28 @@ def run(logs: Any) -> Any:
 
 
 def test_a_query_is_read_when_it_has_finished(logs: Any, answers: Answers) -> None:
-    """It is polled while it is scheduled and running; the pointer of each row is left out."""
+    """The tool polls while the query is scheduled or running, and leaves out the pointer of each row."""
     answers(LINE)
     assert run(logs) == [{"@message": "published"}]
 
 
 def test_a_query_that_found_nothing_returns_no_rows(logs: Any, answers: Answers) -> None:
-    """Only a complete query may say so."""
+    """Only a complete query may return an empty list."""
     answers()
     assert run(logs) == []
 
 
 @pytest.mark.parametrize("status", ["Failed", "Cancelled", "Timeout"])
 def test_a_query_that_did_not_finish_is_an_error(logs: Any, answers: Answers, status: str) -> None:
-    """At night, "nothing found" would send the operator the wrong way."""
+    """An empty list would lead the operator the wrong way."""
     answers(status=status)
     with pytest.raises(DeployedError, match=f"{status}.*Run the command again"):
         run(logs)
 
 
-def test_a_query_that_goes_on_too_long_is_an_error(
-    logs: Any, answers: Answers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It says what to do."""
+def test_a_query_that_takes_too_long_is_an_error(logs: Any, answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error advises fewer hours."""
     monkeypatch.setattr(logs_insights, "TIMEOUT_SECONDS", -1.0)
     answers(status="Running", polls=1)
-    with pytest.raises(DeployedError, match="Ask for fewer hours"):
+    with pytest.raises(DeployedError, match="Use fewer hours"):
         run(logs)

@@ -1,4 +1,4 @@
-"""`make look`: the runbook's queries, run where an operator stands, on the deployed stack."""
+"""`make look`: runs the runbook's queries on the deployed stack, as an operator does."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from tests.conftest import Customer
 
 @pytest.fixture
 def look(emulated_aws: None, static_stack: RunningStack) -> Callable[..., int]:
-    """The command on the deployed stack, with the emulator as its AWS."""
+    """The command on the deployed stack, with the emulator as AWS."""
     return lambda *arguments, stack=static_stack.deployed.name: main([*arguments, "--stack", stack])
 
 
 def test_a_flow_is_shown_from_its_row_to_its_logs(
     look: Callable[..., int], static_stack: RunningStack, finch: Simulator, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The row as it stands, and the query with this flow's id in it."""
+    """The output has the current row and the query with this flow's id."""
     customer = Customer(static_stack, finch)
     customer.connect()
     assert look(f"--flow={customer.flow_id}", "--hours", "1") == 0
@@ -33,10 +33,8 @@ def test_a_flow_is_shown_from_its_row_to_its_logs(
     assert customer.row() is not None
 
 
-def test_every_heading_with_a_query_can_be_looked_at(
-    look: Callable[..., int], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Each query goes to log groups that the stack has; what it finds is counted."""
+def test_every_heading_with_a_query_can_be_used(look: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """Each query reads log groups of the stack, and the output has the number of rows found."""
     text = "## One thing\n```sql\n# RelayLogs\nfields @message\n```\n\n## Another\n"
     assert list(queries(text)) == ["one-thing"]
     for anchor in ("token-lost", "interrupted", "people-are-turned-away"):
@@ -47,28 +45,28 @@ def test_every_heading_with_a_query_can_be_looked_at(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
-        (["--at", "nothing"], "It has: a-function-fails, a-token-in-quarantine"),
-        (["--flow=short"], "short is no flow's id"),
-        (['--flow=" or flow_id != "aaaaaaa'], "is no flow's id"),
+        (["--at", "nothing"], "Use one of: a-function-fails, a-token-in-quarantine"),
+        (["--flow=short"], "short is not a flow id"),
+        (['--flow=" or flow_id != "aaaaaaa'], "is not a flow id"),
     ],
 )
-def test_what_cannot_be_looked_at_is_said(
-    look: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+def test_an_unknown_heading_or_an_invalid_flow_id_is_an_error(
+    look: Callable[..., int], capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """One line, without a traceback."""
+    """One line without a traceback."""
     assert look(*arguments) == 1
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_a_flow_that_nobody_started_has_no_row(look: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    """Its link was not opened, or it is long ago."""
+    """The output explains why, and the command succeeds."""
     assert look(f"--flow={'-' * 22}") == 0
     assert "has no row" in capsys.readouterr().out
 
 
-def test_a_stack_that_is_not_there_is_said(look: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-    """With what can be done about it."""
+def test_a_stack_that_does_not_exist_is_an_error(look: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the stack."""
     assert look("--at", "token-lost", stack="nowhere") == 1
     assert "There is no stack nowhere" in capsys.readouterr().err

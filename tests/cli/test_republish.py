@@ -1,4 +1,4 @@
-"""`make republish`: which outcomes are told again and which not, over an account in memory and on the real stack."""
+"""`make republish`: which outcomes are published again and which are not, in memory and on the deployed stack."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class Account:
     dynamodb: Any
 
     def put(self, letter: str, minutes: float, status: Status = Status.DENIED) -> Flow:
-        """Put a flow that got its outcome that many minutes after noon and was told."""
+        """Put a flow that was settled that many minutes after noon and then published."""
         flow = dataclasses.replace(STARTED, flow_id=letter * 22).settled(status, at=NOON + timedelta(minutes=minutes))
         published = dataclasses.replace(flow, due_at=None, published_at=(flow.settled_at or 0) + 1000)
         self.dynamodb.put_item(TableName="flows", Item=item_of(published))
         return published
 
     def unpublished(self) -> set[str]:
-        """Return the first letters of the flows that are to be told: due now, and not marked as published."""
+        """Return the first letters of the flows to publish: due now, and not marked as published."""
         items = self.dynamodb.scan(TableName="flows")["Items"]
         due = [item for item in items if "due" in item]
         assert all("published_at" not in item and int(item["due_at"]["N"]) <= time.time() * 1000 for item in due)
@@ -59,7 +59,7 @@ class Account:
 
 @pytest.fixture
 def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """A deployed stack as far as the tool asks."""
+    """An in-memory AWS account with as much of a deployed stack as the tool reads."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -74,57 +74,58 @@ def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
         yield made
 
 
-def test_one_flow_is_marked_to_be_told_again(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    """It, and no other; what it has to tell stays the same; again is the same."""
+def test_one_flow_is_marked_to_be_published_again(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """No other flow is marked, the event stays the same, and the command can be repeated."""
     published = account.put("A", 0)
     account.put("B", 0)
     for _ in range(2):
         assert main(["--flow", published.flow_id]) == 0
         written = capsys.readouterr().out
         assert published.event_id in written
-        assert "1 to be told again" in written
+        assert "1 to be published again" in written
         assert account.unpublished() == {"A"}
     item = account.dynamodb.get_item(TableName="flows", Key={"id": {"S": f"flow#{published.flow_id}"}})["Item"]
     row = flow_of(item)
     assert dataclasses.replace(row, due_at=None, published_at=published.published_at) == published
 
 
-def test_a_span_has_its_beginning_and_not_its_end(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    """So that two spans next to each other tell nothing twice; the oldest comes first."""
+def test_a_span_includes_its_beginning_and_not_its_end(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """So two adjacent spans publish nothing twice. The oldest outcome comes first."""
     for letter, minutes in [("A", -0.01), ("C", 30), ("B", 0), ("D", 59.99), ("E", 60)]:
         account.put(letter, minutes)
     assert main(["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T14:00+01:00"]) == 0
     assert account.unpublished() == {"B", "C", "D"}
     written = capsys.readouterr()
     assert [line[0] for line in written.out.splitlines()] == ["B", "C", "D", "3"]
-    assert "3 of them settled in this time" in written.err
+    assert "3 of them settled in this span" in written.err
 
 
-def test_only_outcomes_are_told(account: Account) -> None:
-    """Not a token that waits in the fallback, nor who owns a connection."""
+def test_only_outcomes_are_published(account: Account) -> None:
+    """A flow whose token waits in the fallback is left alone, and so is a connection's row."""
     account.put("A", 1, Status.UNSTORED)
     account.put("B", 1, Status.CONNECTED)
-    owner = {"id": {"S": "connection#c"}, "settled_at": {"N": str(epoch_ms(NOON) + 1)}, "status": {"S": "connected"}}
-    account.dynamodb.put_item(TableName="flows", Item=owner)
+    settled_at = {"N": str(epoch_ms(NOON) + 1)}
+    connection = {"id": {"S": "connection#c"}, "settled_at": settled_at, "status": {"S": "connected"}}
+    account.dynamodb.put_item(TableName="flows", Item=connection)
     assert main(["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T13:00Z"]) == 0
     assert account.unpublished() == {"B"}
 
 
 def test_the_whole_table_is_read_page_by_page(account: Account) -> None:
-    """And it is said how far it is."""
+    """The tool reports its progress after each page."""
     for letter in "ABCDEFG":
         account.put(letter, 5)
-    said: list[str] = []
-    found = Outbox(account.dynamodb, "flows", page_rows=2).settled(NOON, NOON + timedelta(hours=1), said.append)
+    reported: list[str] = []
+    found = Outbox(account.dynamodb, "flows", page_rows=2).settled(NOON, NOON + timedelta(hours=1), reported.append)
     assert {flow.flow_id[0] for flow in found} == set("ABCDEFG")
-    assert len(said) >= 4
-    assert said[-1] == "7 rows read, 7 of them settled in this time"
+    assert len(reported) >= 4
+    assert reported[-1] == "7 rows read, 7 of them settled in this span"
 
 
 def test_a_row_that_cannot_be_read_does_not_hold_up_the_others(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is named."""
+    """The tool names the row and skips it."""
     poison = {"id": {"S": "flow#poison"}, "settled_at": {"N": str(epoch_ms(NOON))}, "status": {"S": "denied"}}
     account.dynamodb.put_item(TableName="flows", Item=poison)
     account.put("A", 5)
@@ -133,10 +134,8 @@ def test_a_row_that_cannot_be_read_does_not_hold_up_the_others(
     assert account.dynamodb.get_item(TableName="flows", Key={"id": {"S": f"flow#{'A' * 22}"}})["Item"]["due"]
 
 
-def test_more_than_a_person_looks_through_is_asked_for_by_number(
-    account: Account, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Consumers would hear each of them again."""
+def test_a_large_number_of_outcomes_must_be_confirmed(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
+    """Consumers would receive each of them again."""
     for letter in "ABC":
         account.put(letter, 5)
     span = ["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T13:00Z"]
@@ -146,8 +145,8 @@ def test_more_than_a_person_looks_through_is_asked_for_by_number(
     assert main([*span, "--at-most", "3"]) == 0
 
 
-def test_a_flow_that_moved_on_is_left_alone(account: Account) -> None:
-    """Its link was opened anew between reading and marking."""
+def test_a_flow_that_changed_meanwhile_is_left_alone(account: Account) -> None:
+    """Its link was opened again between reading and marking."""
     flow = account.put("A", 0)
     outbox = Outbox(account.dynamodb, "flows")
     account.dynamodb.put_item(TableName="flows", Item=item_of(dataclasses.replace(STARTED, flow_id=flow.flow_id)))
@@ -158,37 +157,37 @@ def test_a_flow_that_moved_on_is_left_alone(account: Account) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "message"),
     [
         (["--flow", "nobody"], "There is no flow nobody"),
-        (["--flow", "S" * 22], "is started: it has no outcome yet"),
+        (["--flow", "S" * 22], "is started, so it has no outcome"),
         (["--flow", "nobody", "--stack", "nowhere"], "There is no stack nowhere"),
         (["--since", "2027-01-15T12:00"], "no time zone. Write 2027-01-15T12:00Z"),
-        (["--since", "yesterday"], "yesterday is no time"),
-        (["--since", "2027-01-15T12:00Z", "--until", "soon"], "soon is no time"),
-        (["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T12:00Z"], "ends before it begins"),
-        (["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T12:30+01:00"], "ends before it begins"),
+        (["--since", "yesterday"], "yesterday is not a time"),
+        (["--since", "2027-01-15T12:00Z", "--until", "soon"], "soon is not a time"),
+        (["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T12:00Z"], "must end after it begins"),
+        (["--since", "2027-01-15T12:00Z", "--until", "2027-01-15T12:30+01:00"], "must end after it begins"),
     ],
 )
-def test_what_cannot_be_is_said(
-    account: Account, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+def test_an_invalid_request_is_an_error(
+    account: Account, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
-    """One line, without a traceback; nothing is changed."""
+    """One line without a traceback, and nothing is changed."""
     account.dynamodb.put_item(TableName="flows", Item=item_of(STARTED))
     account.put("A", 0)
     assert main(arguments) == 1
-    assert says in capsys.readouterr().err
+    assert message in capsys.readouterr().err
     assert account.unpublished() == set()
 
 
 @pytest.fixture
 def command(emulated_aws: None, stack: RunningStack) -> Callable[..., int]:
-    """The command on the deployed stack, with the emulator as its AWS."""
+    """The command on the deployed stack, with the emulator as AWS."""
     return lambda *arguments: main([*arguments, "--stack", stack.deployed.name])
 
 
 def published_at(customer: Customer) -> int:
-    """Wait until the customer's outcome is marked as told; return when it was settled (epoch ms)."""
+    """Wait until the customer's outcome is marked as published, and return when it was settled (epoch ms)."""
     row = wait_for(
         lambda: row if (row := customer.row()) and row.published_at else None,
         timeout=TIMEOUT_SECONDS,
@@ -202,10 +201,10 @@ def iso(milliseconds: int) -> str:
     return datetime.fromtimestamp(milliseconds / 1000, UTC).isoformat()
 
 
-def test_the_deployed_stack_tells_one_flow_and_then_a_span_again(
+def test_the_deployed_stack_publishes_one_flow_and_then_a_span_again(
     a_customer: Callable[..., Customer], inbox: Inbox, command: Callable[..., int]
 ) -> None:
-    """Each event comes again with its `event_id`, through the relay; flows outside the span are left alone."""
+    """Each event arrives again with its `event_id`, through the relay. Flows outside the span are left alone."""
     before, *within, after = [a_customer() for _ in range(5)]
     settled: dict[str, int] = {}
     for customer in (before, *within, after):

@@ -1,4 +1,4 @@
-"""Alarms, runbook and metrics name each other; the queries are queries."""
+"""Alarms, runbook and metrics refer to each other, and the runbook's queries are valid."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.look import FLOW_HEADING, FLOW_PLACE, RUNBOOK, anchor_of, queries
+from cli.look import FLOW_HEADING, FLOW_PLACEHOLDER, RUNBOOK, anchor_of, queries
 from finch_connect.observability import COUNTED, MEASURED, NAMESPACE
 from tests.cli.logs_insights_parser import QueryError, fields_of, parse
 from tests.template import ROOT, load_template
@@ -36,8 +36,8 @@ def heading_of(alarm: str) -> str:
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_each_alarm_has_its_heading_which_says_what_to_do(alarm: str) -> None:
-    """Whoever is called at night is led to it by the description, and finds the same three things each time."""
+def test_each_alarm_leads_to_a_section_with_what_to_do(alarm: str) -> None:
+    """The description leads the person on call to the section, which always has the same three parts."""
     section = SECTIONS[heading_of(alarm)]
     named = re.search(r"^Alarms? ((?:`[a-z-]+`(?: \([^)]+\))?(?:, | and )?)+)", section, re.MULTILINE)
     assert named is not None
@@ -46,8 +46,8 @@ def test_each_alarm_has_its_heading_which_says_what_to_do(alarm: str) -> None:
         assert part in section
 
 
-def test_each_heading_for_an_alarm_has_its_alarm() -> None:
-    """None that was taken away is still waited for."""
+def test_each_alarm_in_the_runbook_exists() -> None:
+    """The runbook has no alarm that was removed from the template."""
     promised = {
         (anchor, name)
         for anchor, section in SECTIONS.items()
@@ -58,8 +58,8 @@ def test_each_heading_for_an_alarm_has_its_alarm() -> None:
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
-def test_each_alarm_calls_the_topic_and_says_what_no_data_means(alarm: str) -> None:
-    """And its name holds the stage, so that two stages in one account can be told apart."""
+def test_each_alarm_notifies_the_topic_and_defines_what_no_data_means(alarm: str) -> None:
+    """Its name contains the stage, so that the alarms of two stages in one account differ."""
     assert ALARMS[alarm]["AlarmName"]["Fn::Sub"].startswith("finch-connect-${Stage}-")
     assert ALARMS[alarm]["AlarmActions"] == {
         "Fn::If": ["HasAlarmTopic", [{"Ref": "AlarmTopicArn"}], {"Ref": "AWS::NoValue"}]
@@ -67,26 +67,26 @@ def test_each_alarm_calls_the_topic_and_says_what_no_data_means(alarm: str) -> N
     assert ALARMS[alarm]["TreatMissingData"] == ("breaching" if alarm == "SweeperSilentAlarm" else "notBreaching")
 
 
-def test_the_dashboard_shows_every_alarm_and_only_metrics_that_there_are() -> None:
-    """Its body is JSON, each widget has its place, and its one query is a query."""
+def test_the_dashboard_shows_every_alarm_and_only_metrics_that_exist() -> None:
+    """Its body is JSON, no two widgets share a position, and its one query is valid."""
     body = json.loads(RESOURCES["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
-    places = {(widget["x"], widget["y"]) for widget in body["widgets"]}
-    assert len(places) == len(body["widgets"])
+    positions = {(widget["x"], widget["y"]) for widget in body["widgets"]}
+    assert len(positions) == len(body["widgets"])
     (states,) = [widget["properties"]["alarms"] for widget in body["widgets"] if widget["type"] == "alarm"]
     assert states == [f"${{{alarm}.Arn}}" for alarm in ALARMS]
     text = json.dumps(body)
     named = {word for word in re.findall(r"\b[A-Z][a-z]+(?:[A-Z][a-z]+)*\b", text) if word in METRICS}
     funnel = {"Started", "Connected", "Denied", "Failed", "SweptAbandoned", "Refused", "TryAgain", "PublishLag"}
     assert funnel <= named
-    ours = [metric for widget in body["widgets"] for metric in _metrics(widget["properties"])]
-    assert ours
-    assert set(ours) <= METRICS
+    shown = [metric for widget in body["widgets"] for metric in _metrics(widget["properties"])]
+    assert shown
+    assert set(shown) <= METRICS
     (query,) = [widget["properties"]["query"] for widget in body["widgets"] if widget["type"] == "log"]
     assert "@initDuration" in parse(query.rpartition("SOURCE")[2].partition("|")[2]).reads
 
 
 def _metrics(properties: dict[str, Any]) -> list[str]:
-    """Return the names of our own metrics in a widget, in its shorthand: `.` and `...` repeat what stood before."""
+    """Return the names of this project's metrics in a widget. `.` and `...` repeat the previous entry's values."""
     found, namespace, name = [], "", ""
     for entry in properties.get("metrics", []):
         if isinstance(entry[0], dict):
@@ -100,15 +100,15 @@ def _metrics(properties: dict[str, Any]) -> list[str]:
     return found
 
 
-def test_each_metric_is_in_the_table_and_the_other_way_round() -> None:
-    """By name, unit in words, and whether it has reasons."""
+def test_the_metrics_table_has_each_metric_and_no_other() -> None:
+    """Each metric has one row."""
     rows = re.findall(r"^\| `(\w+)` \| [a-z, ]+ \|", SECTIONS["the-metrics"], re.MULTILINE)
     assert len(rows) == len(set(rows))
     assert set(rows) == METRICS
 
 
-def test_the_code_counts_what_is_in_the_table() -> None:
-    """Each name that is written in a call is one of ours, and CamelCase; each that is made of a status is too."""
+def test_the_code_counts_only_metrics_of_the_table() -> None:
+    """Each name written in a call is a known metric, and all metrics are in CamelCase."""
     written = set()
     for path in SHIPPED:
         for node in ast.walk(ast.parse(path.read_text())):
@@ -116,21 +116,21 @@ def test_the_code_counts_what_is_in_the_table() -> None:
                 names = [part.value for part in ast.walk(node.args[0]) if isinstance(part, ast.Constant)]
                 written |= {str(name) for name in names}
     assert "Started" in written
-    prefixes = {"Swept"}  # sweeps are counted by what was done
+    prefixes = {"Swept"}  # the rest of the name is what the sweeper did
     assert written - METRICS - prefixes == set()
     assert all(re.fullmatch(r"(?:[A-Z][a-z]+)+", name) for name in METRICS)
 
 
 @pytest.mark.parametrize(("anchor", "query"), QUERIES)
-def test_each_query_is_a_query_of_logs_that_there_are(anchor: str, query: Any) -> None:
-    """The parser knows no more of the language than the runbook needs."""
+def test_each_query_is_valid_and_reads_existing_log_groups(anchor: str, query: Any) -> None:
+    """The parser supports no more of the language than the runbook needs."""
     assert all(RESOURCES[group]["Type"] == "AWS::Logs::LogGroup" for group in query.groups)
     assert parse(query.text).reads
-    assert (FLOW_PLACE in query.text) == (anchor == FLOW_HEADING)
+    assert (FLOW_PLACEHOLDER in query.text) == (anchor == FLOW_HEADING)
 
 
-def test_every_code_block_of_the_runbook_that_is_a_query_is_found() -> None:
-    """None escapes the tests for its form."""
+def test_every_query_of_the_runbook_is_found() -> None:
+    """No query escapes these tests because of its form."""
     assert TEXT.count("```sql") == len(QUERIES)
 
 
@@ -155,14 +155,14 @@ def test_every_code_block_of_the_runbook_that_is_a_query_is_found() -> None:
         "fields a fields b",
     ],
 )
-def test_what_is_no_query_is_refused(text: str) -> None:
-    """The parser can fail."""
+def test_an_invalid_query_is_refused(text: str) -> None:
+    """The parser accepts nothing beyond its part of the language."""
     with pytest.raises(QueryError):
         parse(text)
 
 
-def test_a_query_tells_what_it_reads_makes_and_compares() -> None:
-    """A name that it made itself is nothing that a log must have."""
+def test_a_parsed_query_lists_what_it_reads_makes_and_compares() -> None:
+    """A name that the query makes itself need not be in a log."""
     query = parse(
         'filter a.b = "x" and (c in ["y", "z"] or @message like /q|"r/) and ispresent(d) and e >= 5\n'
         "| stats count(*) as times, pct(f, 95) as late by g, bin(5m)\n| sort times desc\n| limit 20"
@@ -173,6 +173,6 @@ def test_a_query_tells_what_it_reads_makes_and_compares() -> None:
 
 
 def test_fields_are_named_as_logs_insights_names_them() -> None:
-    """What is inside after a dot, what is in a list by its number."""
+    """A nested field follows a dot, and a list item has its index."""
     assert fields_of('{"a": 1, "b": {"c": "x"}, "d": ["y", "z"]}') == {"a": 1, "b.c": "x", "d.0": "y", "d.1": "z"}
     assert fields_of("START RequestId: 1") == fields_of("[1]") == {}

@@ -1,4 +1,4 @@
-"""A function in this process, as a fresh container runs it."""
+"""Run a function in this process, as a fresh container does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def handler_of(function: str) -> Callable[[Any, Any], Any]:
 
 
 class Context:
-    """Lambda's context, as far as the handlers read it."""
+    """The part of Lambda's context that the handlers read."""
 
     function_name = "function"
     memory_limit_in_mb = 1024

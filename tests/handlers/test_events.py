@@ -1,4 +1,4 @@
-"""Each file in `events/` is what `sam local invoke` takes, and says what its name says: the handlers over moto."""
+"""Each file in `events/` works with `sam local invoke` and has the result in its name. The handlers run over moto."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load(name: str) -> Any:
 
 
 class Account:
-    """An AWS account in memory with the stack's resources, and a Finch that knows the events' code."""
+    """An in-memory AWS account with the stack's resources, and a simulator that accepts the events' code."""
 
     def __init__(self, finch: Simulator) -> None:
         self.finch = finch
@@ -96,7 +96,7 @@ def invoke(account: Account) -> Callable[[str, str], Any]:
 
 
 def test_every_event_is_a_case_here() -> None:
-    """A file that nobody runs would rot."""
+    """An event without a test could stop working unnoticed."""
     text = Path(__file__).read_text()
     assert CASES == [
         "callback-connected",
@@ -112,14 +112,14 @@ def test_every_event_is_a_case_here() -> None:
     assert all(f'"{case}")' in text for case in CASES)
 
 
-def test_the_example_environment_is_the_templates() -> None:
-    """Whoever copies it has every variable."""
+def test_the_example_environment_matches_the_template() -> None:
+    """A copy of it has every variable."""
     given = load("env.example")["Parameters"].keys()
     assert given == load_template()["Globals"]["Function"]["Environment"]["Variables"].keys()
 
 
 def test_connect(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """An open link: to Finch, with the flow's cookie, and one row."""
+    """The answer redirects to Finch and sets the flow's cookie, and one row is written."""
     answer = invoke("connect", "connect")
     assert answer["statusCode"] == 303
     asked = parse_qs(urlsplit(answer["headers"]["Location"]).query)
@@ -134,20 +134,20 @@ def test_connect(invoke: Callable[[str, str], Any], account: Account) -> None:
 
 
 def test_connect_confirm(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """A page that names the customer, and nothing written."""
+    """The page names the customer, and nothing is written."""
     answer = invoke("connect", "connect-confirm")
     assert (answer["statusCode"], account.rows()) == (200, [])
     assert "Acme Inc" in answer["body"]
 
 
 def test_connect_refused(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """One page for whatever is wrong with a link."""
+    """Every refused link gets the same page, and nothing is written."""
     answer = invoke("connect", "connect-refused")
     assert (answer["statusCode"], account.rows()) == (400, [])
 
 
 def test_callback_connected(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """The token goes to the vault, the person to the result page."""
+    """The token goes to the vault, and the person to the result page."""
     account.put_started_flow()
     answer = invoke("callback", "callback-connected")
     assert answer["statusCode"] == 303
@@ -168,7 +168,7 @@ def test_callback_denied(invoke: Callable[[str, str], Any], account: Account) ->
 
 
 def test_callback_replayed(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """The same answer, here as JSON, and one exchange ever."""
+    """A repeated callback gets the same answer, here as JSON, without a second exchange."""
     account.put_started_flow()
     invoke("callback", "callback-connected")
     answer = invoke("callback", "callback-replayed")
@@ -177,14 +177,14 @@ def test_callback_replayed(invoke: Callable[[str, str], Any], account: Account) 
 
 
 def test_callback_without_cookie(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """Refused, and the flow can still be finished."""
+    """The callback is refused, and the flow can still be finished."""
     account.put_started_flow()
     assert invoke("callback", "callback-without-cookie")["statusCode"] == 400
     assert [row.status.value for row in account.rows()] == ["started"]
 
 
 def test_relay_connected(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """One event on the bus, as its contract says; no record to be tried again."""
+    """One event in the form of its contract is on the bus, and no record is left to retry."""
     events, sqs = boto3.client("events"), boto3.client("sqs")
     url = sqs.create_queue(QueueName="consumer")["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -196,7 +196,7 @@ def test_relay_connected(invoke: Callable[[str, str], Any], account: Account) ->
 
 
 def with_poison() -> Any:
-    """Return the relay's event with a record before it that is no row of ours."""
+    """Return the relay's event, with a record before it that is not a valid row."""
     event, key = load("relay-connected"), {"id": {"S": "flow#x"}}
     image = {**key, "status": {"S": "connected"}, "customer_id": {"S": "acme"}}
     event["Records"].insert(0, {"dynamodb": {"SequenceNumber": "7", "Keys": key, "NewImage": image}})
@@ -206,7 +206,7 @@ def with_poison() -> Any:
 def test_a_poison_record_is_dead_lettered_with_its_reason_and_holds_up_nothing(
     account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where it stood, its key and why; its content stays in the table."""
+    """The dead letter has the record's position, key and reason. The content stays in the table."""
     sqs = boto3.client("sqs")
     url = sqs.create_queue(QueueName="dead-letters")["QueueUrl"]
     monkeypatch.setenv("DEAD_LETTER_QUEUE_URL", url)
@@ -215,22 +215,22 @@ def test_a_poison_record_is_dead_lettered_with_its_reason_and_holds_up_nothing(
     assert json.loads(message["Body"]) == {"sequence_number": "7", "key": "flow#x", "reason": "unreadable: KeyError"}
 
 
-def test_a_poison_record_that_cannot_be_dead_lettered_is_tried_again(account: Account) -> None:
-    """The queue is away: Lambda brings the record again, and in the end puts it aside itself."""
+def test_a_poison_record_that_cannot_be_dead_lettered_is_retried(account: Account) -> None:
+    """When the queue is unavailable, Lambda retries the record and finally dead-letters it itself."""
     assert handler_of("relay")(with_poison(), Context()) == {"batchItemFailures": [{"itemIdentifier": "7"}]}
 
 
-def test_a_bus_that_is_away_has_every_record_tried_again(
+def test_every_record_is_retried_when_the_bus_is_unavailable(
     account: Account, invoke: Callable[[str, str], Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing is marked, nothing is lost."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:9")  # nobody listens there
+    """Nothing is marked as published, so nothing is lost."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_EVENTBRIDGE", "http://127.0.0.1:9")  # nothing listens there
     sequence = load("relay-connected")["Records"][0]["dynamodb"]["SequenceNumber"]
     assert invoke("relay", "relay-connected") == {"batchItemFailures": [{"itemIdentifier": sequence}]}
 
 
 def test_sweeper(invoke: Callable[[str, str], Any], account: Account) -> None:
-    """Counts what it moved on: here nothing, as the one flow has time."""
+    """It counts what it changed, which is nothing here because the one flow still has time."""
     account.put_started_flow()
     swept = invoke("sweeper", "sweeper")
     assert swept == {"abandoned": 0, "orphaned": 0, "stored": 0, "recovered": 0, "published": 0, "stuck": 0}
@@ -238,7 +238,7 @@ def test_sweeper(invoke: Callable[[str, str], Any], account: Account) -> None:
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.startswith(("connect", "callback"))])
 def test_every_answer_has_every_header(invoke: Callable[[str, str], Any], account: Account, case: str) -> None:
-    """Pages, redirects and refusals alike."""
+    """Pages, redirects and refusals all have the security headers."""
     account.put_started_flow()
     headers = invoke(case.partition("-")[0], case)["headers"]
     assert {name: headers[name] for name in HEADERS} == HEADERS
@@ -250,8 +250,8 @@ def test_every_answer_has_every_header(invoke: Callable[[str, str], Any], accoun
 
 @pytest.mark.parametrize("header", ["sec-purpose", "purpose", "x-moz"])
 @pytest.mark.parametrize("function", ["connect", "callback"])
-def test_a_browser_that_looks_ahead_changes_nothing(account: Account, function: str, header: str) -> None:
-    """503, so that the person's own click asks again."""
+def test_a_browser_that_preloads_changes_nothing(account: Account, function: str, header: str) -> None:
+    """The answer is 503, so that the person's click requests the page again."""
     account.put_started_flow()
     event = load("connect" if function == "connect" else "callback-connected")
     event["headers"][header] = "prefetch;prerender"

@@ -1,4 +1,4 @@
-"""One suite, run on the fakes and on the real adapters over moto: a fake cannot drift from what it stands for."""
+"""One suite runs on the fakes and on the real adapters over moto, so a fake cannot drift from its adapter."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BOTH = ["fake", "moto"]
 
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An AWS account in memory."""
+    """An in-memory AWS account."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
@@ -34,7 +34,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def dynamodb_table(aws: None) -> tuple[Any, str]:
-    """Make the table as template.yaml says; return its client and name."""
+    """Create the table as template.yaml defines it, and return its client and name."""
     client = boto3.client("dynamodb")
     make_flow_table(client)
     return client, "flows"
@@ -42,7 +42,7 @@ def dynamodb_table(aws: None) -> tuple[Any, str]:
 
 @pytest.fixture(params=BOTH)
 def table(request: pytest.FixtureRequest) -> fakes.FakeFlowTable | DynamoFlowTable:
-    """The flow table, twice."""
+    """The flow table: the fake, then the adapter."""
     if request.param == "fake":
         return fakes.FakeFlowTable()
     return DynamoFlowTable(*request.getfixturevalue("dynamodb_table"))
@@ -50,7 +50,7 @@ def table(request: pytest.FixtureRequest) -> fakes.FakeFlowTable | DynamoFlowTab
 
 @pytest.fixture(params=BOTH)
 def vault(request: pytest.FixtureRequest) -> fakes.FakeVault | SecretsManagerVault:
-    """The vault, twice."""
+    """The vault: the fake, then the adapter."""
     if request.param == "fake":
         return fakes.FakeVault()
     request.getfixturevalue("aws")
@@ -59,7 +59,7 @@ def vault(request: pytest.FixtureRequest) -> fakes.FakeVault | SecretsManagerVau
 
 @pytest.fixture(params=BOTH)
 def fallback(request: pytest.FixtureRequest) -> fakes.FakeFallback | ParameterFallback:
-    """The fallback, twice."""
+    """The fallback: the fake, then the adapter."""
     if request.param == "fake":
         return fakes.FakeFallback()
     request.getfixturevalue("aws")
@@ -68,7 +68,7 @@ def fallback(request: pytest.FixtureRequest) -> fakes.FakeFallback | ParameterFa
 
 @pytest.fixture
 def secrets_manager(aws: None) -> Any:
-    """A Secrets Manager with the two config secrets, as the template makes them."""
+    """Secrets Manager with the two config secrets, as the template creates them."""
     client = boto3.client("secretsmanager")
     client.create_secret(Name="finch/dev/config/link-key", SecretString='{"kid": "1", "key": "first-key"}')
     client.create_secret(Name="finch/dev/config/client-credentials", SecretString='{"client_secret": "first-secret"}')
@@ -76,7 +76,7 @@ def secrets_manager(aws: None) -> Any:
 
 
 class Seconds:
-    """A clock that is moved by hand, in seconds."""
+    """A clock in seconds that a test sets by hand."""
 
     now = 1000.0
 

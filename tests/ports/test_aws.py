@@ -1,4 +1,4 @@
-"""AWS clients share the request's deadline: no attempt and no wait before one goes past it."""
+"""AWS clients share the request's deadline. No attempt, and no wait before an attempt, passes it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CALL_TIMEOUT = 0.3
 
 
 class Service:
-    """Stands at DynamoDB's address: answers with `status` and `code` after `seconds`, and counts what came."""
+    """A fake DynamoDB endpoint. It answers with `status` and `code` after `seconds`, and counts the attempts."""
 
     def __init__(self) -> None:
         self.status, self.code, self.seconds, self.attempts = 200, "", 0.0, 0
@@ -39,7 +39,7 @@ class Service:
                 self.wfile.write(body)
 
             def log_message(self, *_: Any) -> None:
-                """Say nothing."""
+                """Log nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
@@ -56,7 +56,7 @@ class Service:
 
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
-    """An AWS service that does as it is told."""
+    """An AWS service whose answers a test sets."""
     with Service().serving() as running:
         for name, value in [
             ("ENDPOINT_URL", running.url),
@@ -69,7 +69,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Service]:
 
 
 def call(deadline: FakeDeadline) -> str:
-    """Read a row; return why it could not be, empty if it could."""
+    """Read a row. Return the reason if that failed, otherwise an empty text."""
     client = aws.clients(deadline, CALL_TIMEOUT)("dynamodb")
     try:
         with translated("GetItem"):
@@ -80,13 +80,13 @@ def call(deadline: FakeDeadline) -> str:
 
 
 def test_a_call_within_the_deadline_is_made(service: Service) -> None:
-    """Once."""
+    """The call is made once."""
     assert call(FakeDeadline(5)) == ""
     assert service.attempts == 1
 
 
-def test_a_call_that_no_longer_fits_is_not_begun(service: Service) -> None:
-    """The caller goes on to what comes next, such as the fallback."""
+def test_a_call_that_no_longer_fits_is_not_made(service: Service) -> None:
+    """The caller continues with its next step, such as the fallback."""
     assert call(FakeDeadline(CALL_TIMEOUT / 2)) == "no_time_left"
     assert service.attempts == 0
 
@@ -96,36 +96,36 @@ def test_a_call_that_no_longer_fits_is_not_begun(service: Service) -> None:
     [(500, "InternalServerError"), (503, ""), (400, "ThrottlingException"),
      (400, "ProvisionedThroughputExceededException")],
 )  # fmt: skip
-def test_what_may_pass_is_tried_again_while_there_is_time(service: Service, status: int, code: str) -> None:
-    """botocore's own retries: three attempts in all."""
+def test_a_temporary_error_is_retried_while_there_is_time(service: Service, status: int, code: str) -> None:
+    """botocore makes three attempts in total."""
     service.status, service.code = status, code
     assert call(FakeDeadline(60)) == "aws_refused"
     assert service.attempts == 3
 
 
 @pytest.mark.parametrize(("status", "code"), [(500, "InternalServerError"), (400, "ThrottlingException")])
-def test_a_retry_that_could_go_past_the_deadline_is_not_waited_for(service: Service, status: int, code: str) -> None:
-    """The wait may be a second, and another attempt follows it."""
+def test_a_retry_that_could_pass_the_deadline_is_not_waited_for(service: Service, status: int, code: str) -> None:
+    """The wait may take a second, and another attempt follows it."""
     service.status, service.code = status, code
     assert call(FakeDeadline(1.0)) == "aws_refused"
     assert service.attempts == 1
 
 
-def test_a_service_that_hangs_is_left_after_the_calls_timeout(service: Service) -> None:
-    """Each attempt ends by itself, and none follows past the deadline."""
+def test_a_call_to_a_service_that_hangs_ends_with_its_timeout(service: Service) -> None:
+    """Each attempt has a timeout, and no attempt follows past the deadline."""
     service.seconds = 2
     assert call(FakeDeadline(1.0)) == "aws_unreachable"
     assert service.attempts == 1
 
 
-def test_a_definite_no_is_handed_on_however_late_it_is(service: Service) -> None:
-    """A failed condition is an answer, not a failure: the deadline does not turn it into one."""
+def test_a_definite_refusal_is_passed_on_however_late_it_is(service: Service) -> None:
+    """A failed condition is an answer. The deadline does not turn it into a timeout."""
     service.status, service.code = 400, "ConditionalCheckFailedException"
     assert call(FakeDeadline(CALL_TIMEOUT)) == "aws_refused"
     assert service.attempts == 1
 
 
-def test_an_answer_without_what_it_must_have_is_no_answer() -> None:
-    """One that was cut off: botocore hands on what there is."""
+def test_an_answer_without_a_required_field_is_unreadable() -> None:
+    """botocore returns an answer that was cut off as it is."""
     with pytest.raises(ServiceUnavailableError, match="aws_unreadable"), translated("GetItem"):
         raise KeyError("Item")

@@ -1,4 +1,4 @@
-"""The bus: what the row says, in the words of the contract."""
+"""The bus: an event has the row's data in the form of the contract."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OUTCOMES = {
 
 @pytest.fixture
 def queue(aws: None) -> Any:
-    """A consumer: a queue that a rule fills with everything on the bus. Returns what it holds, each time anew."""
+    """Return a function that receives a consumer's new events. A rule puts every event of the bus into its queue."""
     events, sqs = boto3.client("events"), boto3.client("sqs")
     events.create_event_bus(Name="finch-connect-dev")
     url = sqs.create_queue(QueueName="consumer")["QueueUrl"]
@@ -48,8 +48,8 @@ def queue(aws: None) -> Any:
     return received
 
 
-def test_what_is_published_arrives_as_the_contract_says(queue: Any) -> None:
-    """Through a rule on the bus, to a consumer's queue."""
+def test_a_published_event_arrives_in_the_form_of_the_contract(queue: Any) -> None:
+    """It arrives through a rule on the bus in a consumer's queue."""
     bus = EventBridgeBus(boto3.client("events"), "finch-connect-dev")
     assert bus.publish([EVERYTHING]) == []
     (event,) = queue()
@@ -59,7 +59,7 @@ def test_what_is_published_arrives_as_the_contract_says(queue: Any) -> None:
 
 
 def test_more_than_ten_outcomes_are_published_in_batches(queue: Any) -> None:
-    """PutEvents takes ten at a time."""
+    """PutEvents accepts ten entries per call."""
     bus = EventBridgeBus(boto3.client("events"), "finch-connect-dev")
     flows = [dataclasses.replace(EVERYTHING, flow_id=f"{number:022d}") for number in range(23)]
     assert bus.publish(flows) == []
@@ -68,16 +68,16 @@ def test_more_than_ten_outcomes_are_published_in_batches(queue: Any) -> None:
 
 @pytest.mark.parametrize("status", OUTCOMES)
 def test_each_outcome_has_an_event_that_fits_its_contract(status: Status) -> None:
-    """With as much, and with as little, as the row may hold."""
+    """It fits with the most and with the least that a row may contain."""
     for flow in (EVERYTHING, FLOW):
         outcome = dataclasses.replace(flow, status=status, settled_at=3_000, reason="some_reason")
         if status in {Status.CONNECTED, Status.QUARANTINED} and flow is FLOW:
-            continue  # these always name a connection or a secret
+            continue  # these always have a connection or a secret
         assert detail_type(outcome) == OUTCOMES[status]
         validate_event({"detail-type": detail_type(outcome), "detail": detail(outcome)})
 
 
-def test_a_reconnect_is_told_as_one() -> None:
+def test_a_reconnect_is_published_as_one() -> None:
     """Consumers that start a first sync on `Established` do not start it twice."""
     again = dataclasses.replace(EVERYTHING, reauthorized=True)
     assert detail_type(again) == "Connection Reauthorized"
@@ -94,8 +94,8 @@ def test_an_event_id_is_the_same_for_every_delivery_and_different_for_every_outc
     assert len(ids) == 3
 
 
-def test_an_entry_that_the_bus_refuses_is_named_with_its_word_for_why(aws: None) -> None:
-    """PutEvents answers 200 and refuses single entries (AWS: handling failures with PutEvents)."""
+def test_an_entry_that_the_bus_refuses_is_returned_with_its_error_code(aws: None) -> None:
+    """PutEvents answers 200 and may still refuse single entries (AWS: handling failures with PutEvents)."""
     client = boto3.client("events")
     other = dataclasses.replace(EVERYTHING, flow_id="g" * 22)
     entries = [{"ErrorCode": "ThrottlingException", "ErrorMessage": "slow down"}, {"EventId": "1"}]
@@ -105,8 +105,8 @@ def test_an_entry_that_the_bus_refuses_is_named_with_its_word_for_why(aws: None)
     assert not_published == [NotPublished(EVERYTHING, "ThrottlingException")]
 
 
-def test_a_bus_that_is_not_there_is_said(aws: None) -> None:
-    """The relay then has the records tried again."""
+def test_an_unreachable_bus_is_an_error(aws: None) -> None:
+    """The relay then has Lambda retry the records."""
     client = boto3.client("events", endpoint_url="http://127.0.0.1:9", config=None)
     with pytest.raises(ServiceUnavailableError):
         EventBridgeBus(client, "finch-connect-dev").publish([EVERYTHING])

@@ -1,4 +1,4 @@
-"""The flow table: each transition is held by its condition, because a put replaces and an update creates."""
+"""The flow table: a condition protects each transition, because a put replaces a row and an update creates one."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def with_status(status: Status) -> Flow:
 
 
 def put(table: FlowTable, flow: Flow) -> None:
-    """Bring a row into any status by the table's own transitions."""
+    """Bring a row into any status through the table's transitions."""
     assert isinstance(
         table.start(dataclasses.replace(FLOW, state_hash=flow.state_hash), StartRule.NEW_ATTEMPT), Written
     )
@@ -81,25 +81,25 @@ def settle(
     return table.settle(seen.settled(status, at=NOW, reason="r"), was=was)
 
 
-def test_a_row_comes_back_as_it_was_written() -> None:
-    """Every field survives the way into DynamoDB's types and back."""
+def test_a_row_is_read_as_it_was_written() -> None:
+    """Every field survives the conversion to DynamoDB's types and back."""
     assert flow_of(item_of(EVERYTHING)) == EVERYTHING
     assert flow_of(item_of(FLOW)) == FLOW
 
 
-@pytest.mark.parametrize("standing", list(Status))
+@pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("rule", list(StartRule))
-def test_a_start_writes_itself_over_what_its_rule_allows(table: FlowTable, standing: Status, rule: StartRule) -> None:
-    """Never over a claim, a connection or a quarantined token; over a started flow only as the rule says."""
-    put(table, with_status(standing))
-    anew = dataclasses.replace(FLOW, state_hash="b" * 64)
-    ended = standing in {Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED}
+def test_a_start_replaces_only_what_its_rule_allows(table: FlowTable, status: Status, rule: StartRule) -> None:
+    """It never replaces a claim, a connection or a quarantined token, and a started flow only if the rule allows it."""
+    put(table, with_status(status))
+    attempt = dataclasses.replace(FLOW, state_hash="b" * 64)
+    ended = status in {Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED}
     allowed = {
         StartRule.NEW_ATTEMPT: ended,
-        StartRule.TAKE_OVER: ended or standing is Status.STARTED,
+        StartRule.TAKE_OVER: ended or status is Status.STARTED,
         StartRule.RESUME: False,  # another browser's state
     }[rule]
-    answer = table.start(anew, rule)
+    answer = table.start(attempt, rule)
     assert isinstance(answer, Written) == allowed
     row = table.get(FLOW.flow_id)
     assert row is not None
@@ -109,19 +109,19 @@ def test_a_start_writes_itself_over_what_its_rule_allows(table: FlowTable, stand
 
 
 def test_the_same_browser_resumes_its_started_flow(table: FlowTable) -> None:
-    """The state is the same; a later deadline is written."""
+    """The state stays the same, and the later deadline is written."""
     put(table, FLOW)
     assert isinstance(table.start(dataclasses.replace(FLOW, deadline=10_000), StartRule.RESUME), Written)
 
 
-def test_there_is_nothing_to_resume_where_there_is_no_row(table: FlowTable) -> None:
-    """An update that creates would make a flow out of nothing."""
+def test_without_a_row_there_is_nothing_to_resume(table: FlowTable) -> None:
+    """Without its condition, the update would create a flow."""
     assert table.start(FLOW, StartRule.RESUME) == NotWritten(None)
     assert table.get(FLOW.flow_id) is None
 
 
-def test_a_claim_holds_once(table: FlowTable) -> None:
-    """It is what makes a state one-time."""
+def test_a_flow_is_claimed_once(table: FlowTable) -> None:
+    """This is what makes a state one-time."""
     put(table, FLOW)
     claim = {"state_hash": FLOW.state_hash, "claim_id": "c-1", "code_hash": "c" * 64, "now": 2_000}
     first = table.claim(FLOW.flow_id, **claim)  # type: ignore[arg-type]
@@ -134,16 +134,16 @@ def test_a_claim_holds_once(table: FlowTable) -> None:
     assert second.flow.status is Status.CLAIMED
 
 
-def test_a_claim_whose_answer_was_lost_is_known_again(table: FlowTable) -> None:
-    """botocore sends it once more: it must not wait for itself."""
+def test_a_claim_whose_answer_was_lost_is_recognized(table: FlowTable) -> None:
+    """botocore sends the claim again, which must not be refused because of itself."""
     put(table, FLOW)
     claim = {"state_hash": FLOW.state_hash, "claim_id": "c-1", "code_hash": "c" * 64, "now": 2_000}
     first = table.claim(FLOW.flow_id, **claim)  # type: ignore[arg-type]
     assert table.claim(FLOW.flow_id, **claim) == first  # type: ignore[arg-type]
 
 
-def test_a_start_whose_answer_was_lost_is_known_again(table: FlowTable) -> None:
-    """The same state, which nobody else can have: the person goes on and is not asked first."""
+def test_a_start_whose_answer_was_lost_is_recognized(table: FlowTable) -> None:
+    """The state is the same and nobody else can have it, so the person continues and is not asked first."""
     assert isinstance(table.start(FLOW, StartRule.NEW_ATTEMPT), Written)
     assert isinstance(table.start(FLOW, StartRule.NEW_ATTEMPT), Written)
 
@@ -160,8 +160,8 @@ def test_a_claim_with_another_state_or_past_the_deadline_changes_nothing(
     assert table.get(FLOW.flow_id) == FLOW
 
 
-def test_a_claim_of_nothing_creates_nothing(table: FlowTable) -> None:
-    """An update on a missing key would create it but for the condition."""
+def test_a_claim_without_a_row_creates_no_row(table: FlowTable) -> None:
+    """Without its condition, an update on a missing key would create the row."""
     assert table.claim("x" * 22, state_hash="a" * 64, claim_id="c-1", code_hash=None, now=2_000) == NotWritten(None)
     assert table.get("x" * 22) is None
 
@@ -176,17 +176,17 @@ def test_a_released_claim_can_be_claimed_again(table: FlowTable) -> None:
     assert isinstance(table.release(claimed), NotWritten), "a release happens once"
 
 
-@pytest.mark.parametrize("standing", [status for status in Status if status is not Status.CLAIMED])
-def test_only_a_claimed_flow_is_settled_by_the_callback(table: FlowTable, standing: Status) -> None:
-    """Whatever else the row became meanwhile holds."""
-    put(table, with_status(standing))
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.CLAIMED])
+def test_only_a_claimed_flow_is_settled_by_the_callback(table: FlowTable, status: Status) -> None:
+    """A row with any other status stays as it is."""
+    put(table, with_status(status))
     before = table.get(FLOW.flow_id)
     assert isinstance(settle(table, FLOW.state_hash, Status.CONNECTED, Status.CLAIMED), NotWritten)
     assert table.get(FLOW.flow_id) == before
 
 
-def test_another_attempts_or_another_claims_outcome_is_not_written(table: FlowTable) -> None:
-    """A function that slept through a release and a new claim must not settle for it."""
+def test_the_outcome_of_another_attempt_or_claim_is_not_written(table: FlowTable) -> None:
+    """A function that was suspended during a release and a new claim must not settle the new claim."""
     put(table, with_status(Status.CLAIMED))
     assert isinstance(settle(table, "b" * 64, Status.CONNECTED, Status.CLAIMED), NotWritten)
     late = dataclasses.replace(FLOW, claimed_at=1_999).settled(Status.CONNECTED, at=NOW)
@@ -194,20 +194,20 @@ def test_another_attempts_or_another_claims_outcome_is_not_written(table: FlowTa
 
 
 def test_a_flow_that_was_extended_meanwhile_is_not_abandoned(table: FlowTable) -> None:
-    """The sweeper saw an old deadline; the person has just opened the link again."""
+    """The sweeper read the old deadline, and then the person opened the link again."""
     put(table, FLOW)
     table.start(dataclasses.replace(FLOW, deadline=20_000, due_at=20_000), StartRule.RESUME)
     assert isinstance(settle(table, FLOW.state_hash, Status.ABANDONED, Status.STARTED, claimed=False), NotWritten)
 
 
-def test_settling_nothing_creates_nothing(table: FlowTable) -> None:
-    """No row, no outcome."""
+def test_settling_without_a_row_creates_no_row(table: FlowTable) -> None:
+    """Without a row there is no outcome."""
     assert isinstance(settle(table, FLOW.state_hash, Status.CONNECTED, Status.CLAIMED), NotWritten)
     assert table.get(FLOW.flow_id) is None
 
 
-def test_what_is_published_is_due_no_more(table: FlowTable) -> None:
-    """The sparse index holds what remains to be done, and nothing else."""
+def test_a_published_outcome_is_no_longer_due(table: FlowTable) -> None:
+    """The sparse index contains only what remains to be done."""
     put(table, with_status(Status.FAILED))
     row = table.get(FLOW.flow_id)
     assert row is not None
@@ -219,7 +219,7 @@ def test_what_is_published_is_due_no_more(table: FlowTable) -> None:
 
 
 def test_publishing_an_earlier_attempt_leaves_the_new_one_alone(table: FlowTable) -> None:
-    """The relay may come after the link was started anew."""
+    """The relay may run after the link was started again."""
     put(table, with_status(Status.FAILED))
     failed = table.get(FLOW.flow_id)
     assert failed is not None
@@ -228,8 +228,8 @@ def test_publishing_an_earlier_attempt_leaves_the_new_one_alone(table: FlowTable
     assert list(table.due(9_000)) == [dataclasses.replace(FLOW, state_hash="b" * 64)]
 
 
-def test_what_is_due_comes_most_overdue_first(table: FlowTable) -> None:
-    """The sweeper works through it in this order."""
+def test_due_rows_come_most_overdue_first(table: FlowTable) -> None:
+    """The sweeper works through them in this order."""
     for number, due in enumerate([7_000, 5_000, 6_000]):
         flow_id = f"{number:022d}"
         table.start(dataclasses.replace(FLOW, flow_id=flow_id, deadline=due, due_at=due), StartRule.NEW_ATTEMPT)
@@ -254,27 +254,27 @@ LATER = dataclasses.replace(MINE, flow_id="f-2", claimed_at=3_000, version="b" *
 
 
 def stored(table: ConnectionTable, connection: Connection) -> None:
-    """Own a connection and store its token, as a flow that goes well does."""
+    """Lease a connection and store its token, as a successful flow does."""
     assert isinstance(table.acquire_lease(connection, now=5_000), Leased)
     table.end_lease(connection.connection_id, flow_id=connection.flow_id, claimed_at=connection.claimed_at, stored=True)
 
 
-def test_a_new_connection_is_owned_and_leased(table: ConnectionTable) -> None:
-    """And leasing it again by the same claim is the same: its answer may have been lost."""
+def test_a_new_connection_is_leased_to_its_first_claim(table: ConnectionTable) -> None:
+    """The same claim gets the lease again, because the first answer may have been lost."""
     assert table.acquire_lease(MINE, now=5_000) == Leased(None)
     assert table.acquire_lease(MINE, now=5_000) == Leased(LEASED)
 
 
-def test_a_later_claim_of_the_same_customer_owns_it_anew(table: ConnectionTable) -> None:
-    """A reconnect: the newest token wins, and an older one never comes back."""
+def test_a_later_claim_of_the_same_customer_gets_the_lease(table: ConnectionTable) -> None:
+    """On a reconnect the newest token wins, and an older one never replaces it."""
     stored(table, MINE)
     assert table.acquire_lease(LATER, now=5_000) == Leased(STORED)
     table.end_lease("c-1", flow_id="f-2", claimed_at=3_000, stored=True)
     assert table.acquire_lease(MINE, now=5_000) == LeaseRefused(dataclasses.replace(LATER, stored_claim=3_000))
 
 
-def test_while_one_claim_stores_no_other_does(table: ConnectionTable) -> None:
-    """Neither a later nor an earlier one, and not because time has passed: only the end of the lease ends it."""
+def test_while_one_claim_has_the_lease_no_other_gets_it(table: ConnectionTable) -> None:
+    """No later and no earlier claim gets it, however much time passes. Only `end_lease` ends a lease."""
     table.acquire_lease(MINE, now=5_000)
     earlier = dataclasses.replace(MINE, flow_id="f-0", claimed_at=1_000)
     for other in (LATER, earlier):
@@ -283,16 +283,16 @@ def test_while_one_claim_stores_no_other_does(table: ConnectionTable) -> None:
     assert table.acquire_lease(earlier, now=5_000) == Leased(MINE), "nothing newer is stored"
 
 
-def test_a_flow_that_starts_anew_takes_its_own_lease_over(table: ConnectionTable) -> None:
-    """Its earlier attempt has ended, or it could not have started; that one's function comes too late."""
+def test_a_restarted_flow_takes_over_the_lease_of_its_earlier_attempt(table: ConnectionTable) -> None:
+    """The earlier attempt has ended, or the flow could not have restarted. The earlier function is then too late."""
     table.acquire_lease(MINE, now=5_000)
-    anew = dataclasses.replace(MINE, claimed_at=4_000)
-    assert table.acquire_lease(anew, now=5_000) == Leased(LEASED)
+    restarted = dataclasses.replace(MINE, claimed_at=4_000)
+    assert table.acquire_lease(restarted, now=5_000) == Leased(LEASED)
     assert isinstance(table.acquire_lease(MINE, now=5_000), LeaseRefused)
 
 
-def test_only_its_own_claim_ends_a_lease(table: ConnectionTable) -> None:
-    """And ending what is not there creates nothing."""
+def test_only_the_leasing_claim_ends_a_lease(table: ConnectionTable) -> None:
+    """Ending a lease that does not exist creates no row."""
     table.end_lease("c-1", flow_id="f-1", claimed_at=2_000, stored=True)
     assert list(table.leases(2**53)) == []
     table.acquire_lease(MINE, now=5_000)
@@ -301,8 +301,8 @@ def test_only_its_own_claim_ends_a_lease(table: ConnectionTable) -> None:
     assert list(table.leases(5_000 + LEASE_MS)) == [LEASED]
 
 
-def test_leases_that_have_passed_are_found(table: ConnectionTable) -> None:
-    """By the sweeper: what held them may have died. Flows that are due are not among them."""
+def test_expired_leases_are_found(table: ConnectionTable) -> None:
+    """The sweeper reads them, because their functions may have died. Due flows are not among them."""
     table.acquire_lease(MINE, now=5_000)
     other = dataclasses.replace(MINE, connection_id="c-2")
     table.acquire_lease(other, now=4_000)
@@ -314,7 +314,7 @@ def test_leases_that_have_passed_are_found(table: ConnectionTable) -> None:
 
 
 def test_a_connection_never_changes_its_owner(table: ConnectionTable) -> None:
-    """However late the other customer's claim is, and whether a token is stored or not."""
+    """A later claim of another customer is refused, whether a token is stored or not."""
     other = dataclasses.replace(MINE, customer_id="globex", flow_id="f-2", claimed_at=9_000)
     table.acquire_lease(MINE, now=5_000)
     assert table.acquire_lease(other, now=5_000) == LeaseRefused(LEASED)
@@ -323,7 +323,7 @@ def test_a_connection_never_changes_its_owner(table: ConnectionTable) -> None:
 
 
 def test_what_finch_did_not_name_is_left_out(table: ConnectionTable) -> None:
-    """The answer of an older application may hold a token and a connection alone; an earlier answer's word goes."""
+    """An older application may get only a token and a connection. Values of an earlier answer are then removed."""
     stored(table, MINE)
     bare = dataclasses.replace(LATER, products=(), provider_id=None, client_type=None, finch_request_id=None)
     table.acquire_lease(bare, now=5_000)
@@ -331,8 +331,8 @@ def test_what_finch_did_not_name_is_left_out(table: ConnectionTable) -> None:
     assert table.acquire_lease(bare, now=5_000) == Leased(found)
 
 
-def test_a_table_that_is_not_there_is_said_without_aws_words(aws: None) -> None:
-    """AWS's messages may quote what was sent, so only its code goes on."""
+def test_a_missing_table_is_reported_without_the_message_of_aws(aws: None) -> None:
+    """AWS's messages may quote the request, so the error has only the code."""
     table = DynamoFlowTable(boto3.client("dynamodb"), "no-such-table")
     with pytest.raises(ServiceUnavailableError) as caught:
         table.claim(FLOW.flow_id, state_hash="secret-hash", claim_id="c-1", code_hash=None, now=1)
@@ -340,8 +340,8 @@ def test_a_table_that_is_not_there_is_said_without_aws_words(aws: None) -> None:
     assert "secret-hash" not in str(caught.value)
 
 
-def test_stream_images_of_flows_are_read_and_of_connections_are_not(dynamodb_table: tuple[Any, str]) -> None:
-    """The relay sees both kinds of rows."""
+def test_stream_records_of_flows_are_read_and_of_connections_are_not(dynamodb_table: tuple[Any, str]) -> None:
+    """The relay gets records of both kinds of rows."""
     client, name = dynamodb_table
     table = DynamoFlowTable(client, name)
     table.acquire_lease(MINE, now=5_000)
@@ -352,7 +352,7 @@ def test_stream_images_of_flows_are_read_and_of_connections_are_not(dynamodb_tab
 
 
 def test_the_due_index_is_read_page_by_page(dynamodb_table: tuple[Any, str]) -> None:
-    """More than a megabyte is due: one page is not all of it."""
+    """More than a megabyte is due, so one page does not contain all of it."""
     table = DynamoFlowTable(*dynamodb_table)
     for number in range(30):
         flow = dataclasses.replace(FLOW, flow_id=f"{number:022d}", metadata={"filler": "x" * 50_000}, due_at=number)
@@ -360,8 +360,8 @@ def test_the_due_index_is_read_page_by_page(dynamodb_table: tuple[Any, str]) -> 
     assert [flow.due_at for flow in table.due(1_000)] == list(range(30))
 
 
-def test_a_row_that_is_none_of_ours_holds_up_none_that_is(dynamodb_table: tuple[Any, str]) -> None:
-    """Somebody wrote into the table by hand: the sweeper's next turn goes on behind it."""
+def test_an_unreadable_row_does_not_hold_up_the_others(dynamodb_table: tuple[Any, str]) -> None:
+    """Somebody wrote a row by hand. The sweeper's next turn continues after it."""
     client, name = dynamodb_table
     poison = {"id": {"S": "flow#poison"}, "due": {"S": "flow"}, "due_at": {"N": "1"}}
     client.put_item(TableName=name, Item=poison)
@@ -373,8 +373,8 @@ def test_a_row_that_is_none_of_ours_holds_up_none_that_is(dynamodb_table: tuple[
     assert list(due) == [FLOW]
 
 
-def test_the_fake_says_when_it_is_down() -> None:
-    """So that tests of the flow see what the adapter raises."""
+def test_the_fake_raises_an_error_when_it_is_down() -> None:
+    """Tests of the flow get the error that the adapter raises."""
     table = FakeFlowTable()
     table.down = True
     with pytest.raises(ServiceUnavailableError):

@@ -20,7 +20,7 @@ def rotate(client: Any, kid: str, key: str) -> None:
 
 
 def test_the_current_key_signs(link_keys: SecretsManagerLinkKeys) -> None:
-    """As the template generated it."""
+    """It is the key that the template generated."""
     assert link_keys.current().kid == "1"
     assert link_keys.current().key == Secret("first-key")
 
@@ -28,7 +28,7 @@ def test_the_current_key_signs(link_keys: SecretsManagerLinkKeys) -> None:
 def test_after_a_rotation_the_new_and_the_previous_key_are_accepted(
     link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
 ) -> None:
-    """Links that were signed yesterday go on working."""
+    """Links that were signed yesterday still work."""
     link_keys.current()
     rotate(secrets_manager, "2", "second-key")
     for kid, text in [("2", "second-key"), ("1", "first-key")]:
@@ -37,7 +37,7 @@ def test_after_a_rotation_the_new_and_the_previous_key_are_accepted(
         assert found.key == Secret(text)
 
 
-def test_a_key_from_before_the_previous_one_is_accepted_no_more(
+def test_a_key_older_than_the_previous_one_is_no_longer_accepted(
     link_keys: SecretsManagerLinkKeys, secrets_manager: Any
 ) -> None:
     """Two rotations retire a key."""
@@ -49,18 +49,18 @@ def test_a_key_from_before_the_previous_one_is_accepted_no_more(
 def test_an_unknown_kid_is_looked_up_at_most_every_ten_seconds(
     link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
 ) -> None:
-    """Anyone can make up a kid; that must not become a bill for Secrets Manager."""
+    """Anyone can make up a kid, which must not cause calls to Secrets Manager without limit."""
     assert link_keys.find("made-up") is None
     rotate(secrets_manager, "2", "second-key")
-    assert link_keys.find("2") is None, "looked up a moment ago"
+    assert link_keys.find("2") is None, "the last look-up was a moment ago"
     seconds.now += 11
     assert link_keys.find("2") is not None
 
 
-def test_a_key_is_kept_for_five_minutes(
+def test_a_key_is_cached_for_five_minutes(
     link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
 ) -> None:
-    """Long enough to save calls, short enough for a rotation."""
+    """This is long enough to save calls and short enough for a rotation."""
     link_keys.current()
     rotate(secrets_manager, "2", "second-key")
     seconds.now += 299
@@ -72,17 +72,17 @@ def test_a_key_is_kept_for_five_minutes(
 def test_a_key_is_read_again_when_the_clock_was_set_back(
     link_keys: SecretsManagerLinkKeys, secrets_manager: Any, seconds: Seconds
 ) -> None:
-    """Its age is not known then; a rotated key must not live longer for that."""
+    """Its age is then unknown, and a rotated key must not live longer because of that."""
     link_keys.current()
     rotate(secrets_manager, "2", "second-key")
     seconds.now -= 60
     assert link_keys.current().kid == "2"
 
 
-def test_the_client_secret_is_kept_until_it_is_asked_for_afresh(
+def test_the_client_secret_is_cached_until_a_fresh_read(
     client_secrets: SecretsManagerClientSecrets, secrets_manager: Any
 ) -> None:
-    """Finch refusing it is the reason to ask afresh."""
+    """The callback reads it afresh when Finch refuses it."""
     assert client_secrets.read() == Secret("first-secret")
     secrets_manager.put_secret_value(SecretId=CREDENTIALS, SecretString='{"client_secret": "second-secret"}')
     assert client_secrets.read() == Secret("first-secret")
@@ -91,10 +91,10 @@ def test_the_client_secret_is_kept_until_it_is_asked_for_afresh(
 
 
 @pytest.mark.parametrize("text", ["hunter2", '{"secret": "hunter2"}', '{"client_secret": ["hunter2"]}', '"hunter2"'])
-def test_a_secret_of_another_form_is_named_and_not_shown(
+def test_a_malformed_secret_is_reported_and_not_shown(
     client_secrets: SecretsManagerClientSecrets, secrets_manager: Any, text: str
 ) -> None:
-    """Someone pasted the bare secret: the log says which field is missing, never what is there."""
+    """After someone pasted the bare secret, the log has the missing field and never the content."""
     secrets_manager.put_secret_value(SecretId=CREDENTIALS, SecretString=text)
     with pytest.raises(ServiceUnavailableError) as caught:
         client_secrets.read()
@@ -102,8 +102,8 @@ def test_a_secret_of_another_form_is_named_and_not_shown(
     assert "hunter2" not in repr(caught.value.__context__ if not caught.value.__suppress_context__ else caught.value)
 
 
-def test_a_missing_link_key_is_said(secrets_manager: Any, seconds: Seconds) -> None:
-    """Deleted by hand: no link can be verified, and no page pretends otherwise."""
+def test_a_missing_link_key_is_an_error(secrets_manager: Any, seconds: Seconds) -> None:
+    """Without the key no link can be verified, for example after it was deleted by hand."""
     keys = SecretsManagerLinkKeys(secrets_manager, "finch/dev/config/none", seconds)
     with pytest.raises(ServiceUnavailableError, match="link_key_missing"):
         keys.current()

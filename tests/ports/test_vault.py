@@ -1,4 +1,4 @@
-"""The vault and the fallback: stored once, versions kept, nothing lost to a pending deletion."""
+"""The vault and the fallback: a token is stored once, versions are kept, and a pending deletion loses nothing."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ FIRST, SECOND = "a" * 64, "b" * 64
 
 
 @pytest.mark.parametrize("hint", [False, True])
-def test_a_token_is_stored_whatever_the_hint_says(vault: Vault, hint: bool) -> None:
-    """The hint that a secret exists saves a round trip; a wrong one costs one."""
+def test_a_token_is_stored_whatever_the_hint_is(vault: Vault, hint: bool) -> None:
+    """The hint that a secret exists saves a round trip. A wrong hint costs one."""
     stored = vault.put(NAME, Secret("one"), version=FIRST, exists=hint)
     assert stored.version_id == FIRST
     assert NAME in stored.arn
@@ -27,14 +27,14 @@ def test_a_token_is_stored_whatever_the_hint_says(vault: Vault, hint: bool) -> N
     assert (again.version_id, again.arn) == (SECOND, stored.arn)
 
 
-def test_the_same_version_again_is_one(vault: Vault) -> None:
-    """A repeated store after a lost answer changes nothing."""
+def test_storing_the_same_version_again_changes_nothing(vault: Vault) -> None:
+    """A store can be repeated after a lost answer."""
     first = vault.put(NAME, Secret("one"), version=FIRST, exists=False)
     assert vault.put(NAME, Secret("one"), version=FIRST, exists=True) == first
 
 
 def test_a_version_is_found_where_it_was_stored_and_nowhere_else(vault: Vault) -> None:
-    """So that the sweeper can tell whether a function that died had stored its token; the token is not read."""
+    """So the sweeper can find out whether a function that died had stored its token, without reading the token."""
     assert vault.find(NAME, version=FIRST) is None
     stored = vault.put(NAME, Secret("one"), version=FIRST, exists=False)
     assert vault.find(NAME, version=FIRST) == stored
@@ -43,7 +43,7 @@ def test_a_version_is_found_where_it_was_stored_and_nowhere_else(vault: Vault) -
 
 @pytest.fixture
 def secrets_manager(aws: None) -> Any:
-    """A Secrets Manager that can be looked into."""
+    """The Secrets Manager behind the vault, to read what it stored."""
     return boto3.client("secretsmanager")
 
 
@@ -52,7 +52,7 @@ def current(client: Any) -> str:
 
 
 def test_a_reconnect_keeps_the_earlier_version(secrets_manager: Any) -> None:
-    """AWSPREVIOUS is there if Finch's old token should still be needed."""
+    """AWSPREVIOUS has Finch's old token in case it is still needed."""
     vault = SecretsManagerVault(secrets_manager, "dev", None)
     vault.put(NAME, Secret("one"), version=FIRST, exists=False)
     vault.put(NAME, Secret("two"), version=SECOND, exists=True)
@@ -63,10 +63,10 @@ def test_a_reconnect_keeps_the_earlier_version(secrets_manager: Any) -> None:
 
 @pytest.mark.parametrize("hint", [False, True])
 def test_a_secret_whose_deletion_is_pending_is_restored(secrets_manager: Any, hint: bool) -> None:
-    """An operator deleted it yesterday, and today the customer connects again.
+    """An operator deleted the secret yesterday, and today the customer connects again.
 
-    Moto lets one put to a deleted secret, where AWS refuses, so AWS's documented answers are played here in order;
-    the deployed stack does it against an emulator that refuses too (tests/e2e).
+    Moto accepts a put to a deleted secret where AWS refuses it, so a stub returns AWS's documented answers in order.
+    The deployed stack runs this case against an emulator that refuses the put too (tests/e2e).
     """
     stored = {"ARN": "arn:aws:secretsmanager:eu-central-1:000000000000:secret:" + NAME, "VersionId": SECOND}
     with Stubber(secrets_manager) as aws_answers:
@@ -79,8 +79,8 @@ def test_a_secret_whose_deletion_is_pending_is_restored(secrets_manager: Any, hi
         aws_answers.assert_no_pending_responses()
 
 
-def test_a_secret_carries_its_stage_and_the_customer_key(secrets_manager: Any) -> None:
-    """For cost reports and for those who bring a key of their own."""
+def test_a_secret_has_its_stage_and_the_customer_key(secrets_manager: Any) -> None:
+    """Cost reports need the stage, and teams with a customer managed key need their key."""
     key = boto3.client("kms").create_key()["KeyMetadata"]["KeyId"]
     SecretsManagerVault(secrets_manager, "dev", key).put(NAME, Secret("one"), version=FIRST, exists=False)
     described = secrets_manager.describe_secret(SecretId=NAME)
@@ -88,8 +88,8 @@ def test_a_secret_carries_its_stage_and_the_customer_key(secrets_manager: Any) -
     assert described["Tags"] == [{"Key": "finch-connect:stage", "Value": "dev"}]
 
 
-def test_a_refusal_of_the_vault_does_not_show_the_token(secrets_manager: Any) -> None:
-    """Only AWS's error code goes on."""
+def test_an_error_of_the_vault_does_not_show_what_was_sent(secrets_manager: Any) -> None:
+    """The error has only AWS's error code."""
     vault = SecretsManagerVault(secrets_manager, "dev", None)
     with pytest.raises(ServiceUnavailableError) as caught:
         vault.put(NAME, Secret(""), version="too-short", exists=False)
@@ -97,8 +97,8 @@ def test_a_refusal_of_the_vault_does_not_show_the_token(secrets_manager: Any) ->
     assert "too-short" not in f"{caught.value} {caught.value.fields}"
 
 
-def test_what_waits_in_the_fallback_is_there_until_it_is_deleted(fallback: Fallback) -> None:
-    """Each step may be repeated."""
+def test_a_token_stays_in_the_fallback_until_it_is_deleted(fallback: Fallback) -> None:
+    """Each step can be repeated."""
     assert fallback.get("flow-1") is None
     fallback.put("flow-1", Secret("one"))
     fallback.put("flow-1", Secret("one"))
@@ -108,7 +108,7 @@ def test_what_waits_in_the_fallback_is_there_until_it_is_deleted(fallback: Fallb
     assert fallback.get("flow-1") is None
 
 
-def test_a_flow_id_of_any_form_has_a_place_in_the_fallback(fallback: Fallback) -> None:
-    """Flow ids are base64url: they may begin with a dash or an underscore."""
+def test_the_fallback_accepts_every_flow_id(fallback: Fallback) -> None:
+    """Flow ids are base64url, so they may begin with a dash or an underscore."""
     fallback.put("-_" + "A" * 20, Secret("one"))
     assert fallback.get("-_" + "A" * 20) == Secret("one")

@@ -1,4 +1,4 @@
-"""The template as data: what the tests of the stack's shape read."""
+"""The template as data, for the tests of the stack's shape."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _Loader.add_multi_constructor("!", _intrinsic)
 
 
 def make_flow_table(client: Any, name: str = "flows") -> None:
-    """Make the table as template.yaml says, by a DynamoDB client."""
+    """Create the table as template.yaml defines it, with a DynamoDB client."""
     properties = load_template()["Resources"]["FlowTable"]["Properties"]
     wanted = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     client.create_table(TableName=name, **{one: properties[one] for one in wanted})

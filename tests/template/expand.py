@@ -1,4 +1,4 @@
-"""Prints the template as CloudFormation gets it, SAM's part of it expanded: `make scan` looks at that too."""
+"""Print the template as CloudFormation gets it, with SAM's part expanded. `make scan` checks that form too."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGION = "eu-central-1"
 
 
 class _NoManagedPolicies:
-    """SAM asks for AWS's policies by name; this template names none."""
+    """An empty list of AWS's managed policies, because the template uses no policy by name."""
 
     def load(self) -> dict[str, str]:
         return {}

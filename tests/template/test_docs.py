@@ -1,4 +1,4 @@
-"""The documents name what is there."""
+"""The documents refer only to what exists."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ NAMED = [path.relative_to(ROOT).as_posix() for path in DOCUMENTS]
 
 
 @pytest.mark.parametrize("document", NAMED)
-def test_links_lead_somewhere(document: str) -> None:
-    """To files of this repository."""
+def test_links_lead_to_existing_files(document: str) -> None:
+    """Every relative link in a document points to a file of this repository."""
     folder = (ROOT / document).parent
     targets = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", (ROOT / document).read_text())
     assert [target for target in targets if not (folder / target).exists()] == []
@@ -24,7 +24,7 @@ def test_links_lead_somewhere(document: str) -> None:
 
 @pytest.mark.parametrize("document", NAMED)
 def test_make_targets_exist(document: str) -> None:
-    """What a reader is told to type."""
+    """Every `make` command in a document is in the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)\b", (ROOT / document).read_text(), re.MULTILINE))
     assert named <= targets
@@ -35,29 +35,29 @@ SAM = {"AutoPublishAlias", "DeletionPolicy", "PublishLambdaVersion"}
 
 @pytest.mark.parametrize("document", NAMED)
 def test_parameters_and_outputs_exist(document: str) -> None:
-    """CamelCase words in backticks are the template's, metrics of ours, or AWS's."""
+    """Every CamelCase word in backticks is a name from the template, a metric, or a name of AWS."""
     template = load_template()
-    ours = {*template["Parameters"], *template["Outputs"], *template["Resources"], *COUNTED, *MEASURED, NAMESPACE}
+    known = {*template["Parameters"], *template["Outputs"], *template["Resources"], *COUNTED, *MEASURED, NAMESPACE}
     words = set(re.findall(r"`([A-Z][a-z]+(?:[A-Z][a-z]+)+)(?:=[^`]*)?`", (ROOT / document).read_text()))
-    assert words - ours <= _AWS
+    assert words - known <= _AWS
 
 
 _AWS = {
     *("ClientRequestToken", "PutItem", "UpdateSecretVersionStage", *SAM),
     *("AccessDeniedException", "ResourceNotFoundException", "ConcurrentExecutions"),
-    "SweeperFunctionOften",  # made by SAM, of the function's name and its event's
+    "SweeperFunctionOften",  # SAM builds it from the names of the function and its event
 }
 
 
 def test_each_event_is_documented() -> None:
-    """In the architecture, and with a schema."""
+    """Each event that has a schema is named in the architecture."""
     text = (ROOT / "docs/architecture.md").read_text()
     schemas = [path.name.removesuffix(".schema.json") for path in ROOT.glob("contracts/events/*.json")]
     assert all(name.replace("-", " ").title() in text for name in schemas)
 
 
 def test_each_claim_is_documented() -> None:
-    """As the code reads it."""
+    """docs/links.md has each claim that the code reads."""
     code = (ROOT / "layers/finch_connect/finch_connect/domain/link_claims.py").read_text()
     text = (ROOT / "docs/links.md").read_text()
     claims = set(re.findall(r'(?:text|required|matching|choice|integer|get)\("([a-z_]+)"', code))
@@ -66,14 +66,14 @@ def test_each_claim_is_documented() -> None:
 
 
 def test_each_test_that_the_threat_model_names_exists() -> None:
-    """A control without its test would be a claim."""
+    """A control without a test would be an unproven assertion."""
     text = (ROOT / "docs/threat-model.md").read_text()
     named = set(re.findall(r"`(test_\d\d_\w+)`", text))
     suites = [*ROOT.glob("tests/attacks/test_*.py"), *ROOT.glob("tests/faults/test_*.py")]
     tests = "\n".join(path.read_text() for path in suites)
-    there = set(re.findall(r"^def (test_\d\d_\w+)", tests, re.MULTILINE))
-    assert named - there == set()
-    assert {name[5:7] for name in named} == {name[5:7] for name in there}, "each row is in the model"
+    defined = set(re.findall(r"^def (test_\d\d_\w+)", tests, re.MULTILINE))
+    assert named - defined == set()
+    assert {name[5:7] for name in named} == {name[5:7] for name in defined}, "each numbered row is in the model"
 
 
 LOCKED = [
@@ -85,7 +85,7 @@ LOCKED = [
 
 @pytest.mark.parametrize("path", LOCKED, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_every_requirement_is_pinned_with_its_hash(path: Path) -> None:
-    """So that everyone installs the same, and an audit reads what is shipped; no index's address is in it."""
+    """Everyone installs the same packages, and an audit reads what is shipped. No file has the address of an index."""
     text = path.read_text()
     requirements = re.split(r"\n(?=[a-zA-Z0-9])", re.sub(r"^\s*#.*\n?", "", text, flags=re.MULTILINE))
     assert requirements

@@ -1,4 +1,4 @@
-"""The import contracts in pyproject.toml refuse what they are there to refuse."""
+"""The import contracts in pyproject.toml refuse the imports that they forbid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SETTINGS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importl
 
 
 def lint(folder: Path) -> tuple[int, str]:
-    """Run import-linter on a copy of the package; return its exit code and what it printed."""
+    """Run import-linter on a copy of the package, and return its exit code and output."""
     ran = subprocess.run(
         [str(Path(sys.executable).with_name("lint-imports")), "--no-cache", "--config", "pyproject.toml"],
         cwd=folder,
@@ -40,7 +40,7 @@ def copy(tmp_path: Path) -> Path:
 
 
 def test_the_package_keeps_its_contracts(copy: Path) -> None:
-    """An unchanged copy passes, so the refusals below are due to the change that each test makes."""
+    """An unchanged copy passes, so the refusals below are due to the change in each test."""
     code, printed = lint(copy)
     assert code == 0, printed
 
@@ -67,7 +67,7 @@ def test_the_package_keeps_its_contracts(copy: Path) -> None:
     ],
 )
 def test_a_forbidden_import_is_refused(copy: Path, module: str, line: str, broken: str) -> None:
-    """In each layer: an import that points up, one that goes around the ports, and one of a library."""
+    """The cases are an import of a higher layer, one around the ports, a circular one, and one of a library."""
     circle = copy / "finch_connect/flow/links_again.py"
     circle.write_text('"""A module."""\n\nfrom finch_connect.flow import links\n\nlinks = links\n')
     with (copy / "finch_connect" / module).open("a") as file:
@@ -79,7 +79,7 @@ def test_a_forbidden_import_is_refused(copy: Path, module: str, line: str, broke
 
 @pytest.mark.parametrize("name", ["helpers.py", "helpers/__init__.py"])
 def test_a_module_in_no_layer_is_refused(copy: Path, name: str) -> None:
-    """A new file or folder has to be given its place first."""
+    """A new file or folder must be assigned to a layer first."""
     module = copy / "finch_connect" / name
     module.parent.mkdir(exist_ok=True)
     module.write_text('"""Helpers."""\n')
@@ -89,13 +89,13 @@ def test_a_module_in_no_layer_is_refused(copy: Path, name: str) -> None:
 
 
 def test_every_library_of_the_layer_is_in_the_contract() -> None:
-    """A library that is added to the layer's requirements is forbidden outside the adapters without being asked."""
+    """A library in the layer's requirements cannot be missing from the libraries forbidden outside the adapters."""
     (contract,) = [one for one in SETTINGS["contracts"] if one["type"] == "forbidden"]
     required = set(re.findall(r"^([a-z0-9-]+)==", (LAYER / "requirements.txt").read_text(), re.MULTILINE))
     assert len(required) > 5
-    brought = {
+    modules = {
         module
         for module, distributions in packages_distributions().items()
         if required & {one.lower().replace("_", "-") for one in distributions} and not module.startswith("__")
     }
-    assert brought - set(contract["forbidden_modules"]) == set()
+    assert modules - set(contract["forbidden_modules"]) == set()

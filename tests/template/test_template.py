@@ -1,4 +1,4 @@
-"""The template says what the design promises: what the emulator drops is checked here."""
+"""The template matches the design. These tests also cover what the emulator ignores."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def properties(name: str) -> dict[str, Any]:
 
 
 def statements(role: str) -> list[dict[str, Any]]:
-    """A role's statements, with those under a condition too."""
+    """Return a role's statements, including those under a condition."""
     found: list[dict[str, Any]] = []
     for policy in RESOURCES[role]["Properties"]["Policies"]:
         for statement in policy["PolicyDocument"]["Statement"]:
@@ -48,8 +48,8 @@ def actions(role: str) -> set[str]:
     return {action for entry in listed for action in ([entry] if isinstance(entry, str) else entry)}
 
 
-def test_the_routes_are_the_contracts() -> None:
-    """`contracts/openapi.yaml` is what a browser may ask, and nothing else is."""
+def test_the_routes_match_the_contract() -> None:
+    """A browser can request exactly what `contracts/openapi.yaml` has."""
     contract = yaml.safe_load((ROOT / "contracts/openapi.yaml").read_text())["paths"]
     promised = {(method.upper(), path) for path, methods in contract.items() for method in methods}
     events = [event["Properties"] for body in FUNCTIONS.values() for event in body["Properties"]["Events"].values()]
@@ -58,11 +58,11 @@ def test_the_routes_are_the_contracts() -> None:
 
 
 def test_the_contract_is_valid_openapi() -> None:
-    """Version 3.1, as generators of clients and fuzzers read it."""
+    """Client generators and fuzzers can read it, as version 3.1."""
     validate(yaml.safe_load((ROOT / "contracts/openapi.yaml").read_text()))
 
 
-def test_only_two_functions_have_a_public_face() -> None:
+def test_only_connect_and_callback_are_public() -> None:
     """Relay and sweeper are not reachable from outside."""
     public = {
         name
@@ -73,22 +73,22 @@ def test_only_two_functions_have_a_public_face() -> None:
     assert FUNCTIONS.keys() == {"ConnectFunction", "CallbackFunction", "RelayFunction", "SweeperFunction"}
 
 
-def test_the_callback_has_a_throttle_of_its_own() -> None:
-    """A flood of links must not keep people from finishing."""
+def test_the_callback_has_a_separate_throttle() -> None:
+    """A flood of opened links must not stop people from finishing."""
     api = properties("HttpApi")
     assert api["DefaultRouteSettings"]["ThrottlingRateLimit"] == {"Ref": "ConnectRateLimit"}
     assert api["RouteSettings"]["GET /callback"]["ThrottlingRateLimit"] == {"Ref": "CallbackRateLimit"}
 
 
 def test_the_access_log_holds_neither_path_nor_query() -> None:
-    """They hold the code, the state and the link."""
+    """Path and query contain the code, the state and the link."""
     line = json.loads(properties("HttpApi")["AccessLogSettings"]["Format"])
     assert "$context.routeKey" in line.values()
     assert not any(re.search(r"path|query|requestOverride|\.uri", value, re.IGNORECASE) for value in line.values())
 
 
 def test_the_table_expires_streams_encrypts_and_can_be_restored() -> None:
-    """TTL only collects garbage; the stream is how outcomes leave."""
+    """TTL only removes old rows. The stream is how the relay gets outcomes."""
     table = properties("FlowTable")
     assert table["TimeToLiveSpecification"] == {"AttributeName": "expires", "Enabled": True}
     assert table["StreamSpecification"] == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
@@ -101,15 +101,15 @@ def test_the_table_expires_streams_encrypts_and_can_be_restored() -> None:
     )
 
 
-def test_the_due_index_is_sparse_and_ordered_by_what_is_overdue() -> None:
-    """`due` and `due_at` are on a row only while something remains to be done."""
+def test_the_due_index_is_sparse_and_ordered_by_due_time() -> None:
+    """A row has `due` and `due_at` only while something remains to be done."""
     (index,) = properties("FlowTable")["GlobalSecondaryIndexes"]
     assert (index["IndexName"], [key["AttributeName"] for key in index["KeySchema"]]) == ("due", ["due", "due_at"])
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_no_role_has_a_wildcard(role: str) -> None:
-    """Neither for an action nor for a resource, but for the names under a prefix of our own."""
+    """A wildcard is allowed only in a resource, for the names under a prefix of this stack."""
     for statement in statements(role):
         listed = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         assert not any("*" in action for action in listed)
@@ -123,8 +123,8 @@ def test_no_role_has_a_wildcard(role: str) -> None:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_each_function_has_a_role_and_logs_of_its_own(function: str) -> None:
-    """So that a role grants what one function does, and no log is kept for ever."""
+def test_each_function_has_a_separate_role_and_log_group(function: str) -> None:
+    """So a role grants only what its function does, and every log expires."""
     name = function.removesuffix("Function")
     assert properties(function)["Role"] == {"Fn::GetAtt": [f"{name}Role", "Arn"]}
     assert properties(function)["LoggingConfig"] == {"LogGroup": {"Ref": f"{name}Logs"}}
@@ -132,8 +132,8 @@ def test_each_function_has_a_role_and_logs_of_its_own(function: str) -> None:
     assert "Policies" not in properties(function)
 
 
-def test_nobody_but_a_consumer_may_read_tokens() -> None:
-    """Connect, callback and sweeper read the config secrets by their own ARNs, or none at all."""
+def test_no_function_may_read_tokens() -> None:
+    """Only consumers may. Connect and callback read the config secrets by ARN, relay and sweeper read no secret."""
     for role in ROLES:
         for statement in statements(role):
             if "secretsmanager:GetSecretValue" in statement["Action"]:
@@ -146,14 +146,14 @@ def test_nobody_but_a_consumer_may_read_tokens() -> None:
 
 
 def test_connect_reads_the_client_credentials_in_session_mode_only() -> None:
-    """In the static form it has no use for them."""
+    """In static mode it does not need them."""
     (policy,) = RESOURCES["ConnectRole"]["Properties"]["Policies"]
     conditional = [entry["Fn::If"] for entry in policy["PolicyDocument"]["Statement"] if "Fn::If" in entry]
     assert [entry[0] for entry in conditional if entry[1]["Resource"] == CLIENT_CREDENTIALS] == ["IsSessionMode"]
 
 
 def test_only_relay_and_sweeper_publish() -> None:
-    """By their roles, and by the bus, which denies our source to everyone else."""
+    """Their roles allow it, and the bus denies the source finch.connect to everyone else."""
     assert {role for role in ROLES if "events:PutEvents" in actions(role)} == {"RelayRole", "SweeperRole"}
     statement = properties("EventBusPolicy")["Statement"]
     assert (statement["Effect"], statement["Principal"], statement["Action"]) == ("Deny", "*", "events:PutEvents")
@@ -162,7 +162,7 @@ def test_only_relay_and_sweeper_publish() -> None:
     assert allowed == [{"Fn::GetAtt": ["RelayRole", "Arn"]}, {"Fn::GetAtt": ["SweeperRole", "Arn"]}]
 
 
-def test_the_relay_retries_in_parts_and_then_puts_aside() -> None:
+def test_the_relay_retries_in_parts_and_then_dead_letters() -> None:
     """One poison record must not hold up the others for a day."""
     mapping = properties("RelayFunction")["Events"]["Outcomes"]["Properties"]
     assert mapping["StartingPosition"] == "TRIM_HORIZON"
@@ -172,8 +172,8 @@ def test_the_relay_retries_in_parts_and_then_puts_aside() -> None:
     assert mapping["DestinationConfig"]["OnFailure"]["Destination"] == {"Fn::GetAtt": ["RelayDeadLetterQueue", "Arn"]}
 
 
-def test_the_stream_filter_lets_untold_outcomes_through() -> None:
-    """Every settled status, and a restart over an outcome that was not told."""
+def test_the_stream_filter_lets_unpublished_outcomes_through() -> None:
+    """It passes every settled status, and a restart over an outcome that was not published."""
     mapping = properties("RelayFunction")["Events"]["Outcomes"]["Properties"]
     new, restart = (json.loads(entry["Pattern"])["dynamodb"] for entry in mapping["FilterCriteria"]["Filters"])
     assert set(new["NewImage"]["status"]["S"]) == {str(status) for status in SETTLED}
@@ -181,20 +181,20 @@ def test_the_stream_filter_lets_untold_outcomes_through() -> None:
     assert set(restart["OldImage"]["status"]["S"]) == {str(status) for status in RESTARTABLE}
 
 
-def test_the_sweeper_comes_every_five_minutes_and_ends_before_the_next() -> None:
-    """Sweeps must not pile up."""
+def test_the_sweeper_runs_every_five_minutes_and_ends_before_the_next_run() -> None:
+    """Sweeps must not overlap."""
     assert properties("SweeperFunction")["Events"]["Often"]["Properties"]["Schedule"] == "rate(5 minutes)"
     assert properties("SweeperFunction")["Timeout"] < 300
 
 
-def test_the_callback_ends_before_api_gateway_does() -> None:
-    """A person gets an answer of ours, not a gateway's timeout after 30 seconds."""
+def test_connect_and_callback_time_out_before_api_gateway() -> None:
+    """A person gets the stack's page, not API Gateway's timeout after 30 seconds."""
     assert properties("CallbackFunction")["Timeout"] < 30
     assert properties("ConnectFunction")["Timeout"] < 30
 
 
 def test_the_environment_is_what_the_configuration_reads() -> None:
-    """No variable too few, and none that nobody reads."""
+    """No variable is missing, and every variable is read."""
     given = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"].keys()
     with pytest.raises(ConfigurationError) as caught:
         read({})
@@ -208,8 +208,8 @@ PUBLIC = ("ConnectFunction", "CallbackFunction")
 
 
 @pytest.mark.parametrize("function", PUBLIC)
-def test_the_api_calls_an_alias_of_what_is_published(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Snapshots are of published versions only (AWS: Lambda SnapStart): integration and permission name the alias."""
+def test_the_api_calls_an_alias_of_a_published_version(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only published versions have snapshots (AWS: Lambda SnapStart), so integration and permission name the alias."""
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     plain = expanded(ROOT / "template.yaml")["Resources"]
     (version,) = (name for name in plain if re.fullmatch(rf"{function}Version[0-9a-f]{{10}}", name))
@@ -227,32 +227,32 @@ def test_the_api_calls_an_alias_of_what_is_published(function: str, monkeypatch:
 
 
 @pytest.mark.parametrize("function", PUBLIC)
-def test_snapshots_are_taken_only_when_asked_for_and_not_kept(function: str) -> None:
-    """Each version with a snapshot costs by the hour: off by default, and an old version goes with its alias."""
+def test_snapshots_are_off_by_default_and_end_with_their_alias(function: str) -> None:
+    """Each version with a snapshot costs by the hour, so an old version is deleted with its alias."""
     assert TEMPLATE["Parameters"]["SnapStart"]["Default"] == "off"
     wanted = {"Fn::If": ["HasSnapStart", "PublishedVersions", "None"]}
     assert properties(function)["SnapStart"] == {"ApplyOn": wanted}
     assert RESOURCES[function]["DeletionPolicy"] == "Delete"
 
 
-def test_the_functions_people_wait_for_have_the_larger_share_of_a_processor() -> None:
-    """It comes with memory; and arm64, which costs less, unless asked otherwise."""
+def test_connect_and_callback_have_more_memory_than_relay_and_sweeper() -> None:
+    """People wait for them, and the share of a processor grows with memory. The default is arm64, which costs less."""
     assert TEMPLATE["Parameters"]["Architecture"]["Default"] == "arm64"
     assert {properties(function)["MemorySize"] for function in PUBLIC} == {1024}
     assert {properties(function)["MemorySize"] for function in FUNCTIONS.keys() - PUBLIC} == {512}
 
 
-def test_nobody_waits_for_relay_and_sweeper() -> None:
-    """So they have neither alias nor snapshot."""
+def test_relay_and_sweeper_have_neither_alias_nor_snapshot() -> None:
+    """Nobody waits for them."""
     for function in FUNCTIONS.keys() - PUBLIC:
         assert not {"AutoPublishAlias", "SnapStart"} & properties(function).keys()
 
 
 def test_each_build_publishes_new_versions(monkeypatch: pytest.MonkeyPatch) -> None:
-    """SAM looks at a parameter's name and not at its value, so another value alone would never reach the alias.
+    """SAM uses a parameter's name and not its value, so a new value alone would never reach the alias.
 
-    The layer is another one in each build (tests/engine), and that is what publishes. When the first assertion fails,
-    SAM has learned to look at values, and the layer's build needs no time in it any more.
+    Each build has a new layer (tests/engine), which causes the new versions. If the first assertion fails, SAM now
+    includes values, and the layer's build no longer needs a time in it.
     """
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
 
@@ -265,7 +265,7 @@ def test_each_build_publishes_new_versions(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_secrets_are_never_parameters() -> None:
-    """The client secret goes into Secrets Manager by hand, the link key is generated."""
+    """The client secret is put into Secrets Manager by hand, and the link key is generated."""
     assert not [name for name in TEMPLATE["Parameters"] if re.search("(?i)secret|key$|token", name)]
     for name in ("LinkKey", "ClientCredentials"):
         assert "GenerateSecretString" in properties(name)
@@ -273,49 +273,49 @@ def test_secrets_are_never_parameters() -> None:
 
 
 def test_every_free_text_parameter_has_a_pattern_and_every_parameter_a_description() -> None:
-    """A slip is refused before anything is deployed."""
+    """A typing error is refused before anything is deployed."""
     for name, parameter in TEMPLATE["Parameters"].items():
         assert parameter["Description"], name
         if parameter["Type"] == "String":
             assert "AllowedPattern" in parameter or "AllowedValues" in parameter, name
 
 
-def test_every_resource_says_why_it_is_there() -> None:
-    """A comment stands over each."""
+def test_every_resource_has_a_comment_that_says_why() -> None:
+    """The comment is on the line above the resource."""
     lines = TEXT.splitlines()
     for name in RESOURCES:
         assert lines[lines.index(f"  {name}:") - 1].startswith("  #"), name
 
 
-def test_deadlines_leases_and_graces_fit_into_each_other() -> None:
-    """A person has an answer before API Gateway's 30 s; what holds a lease is dead when it passes; the lease is looked
-    into before its flow is called orphaned.
+def test_deadlines_leases_and_grace_periods_fit_together() -> None:
+    """A person gets an answer before API Gateway's 30 s. A function has ended before its lease expires. The sweeper
+    checks an expired lease before it marks the flow as orphaned.
     """
     timeout = RESOURCES["CallbackFunction"]["Properties"]["Timeout"]
     variables = TEMPLATE["Globals"]["Function"]["Environment"]["Variables"]
     budget, call = (float(variables[f"{name}_SECONDS"]) for name in ("REQUEST_BUDGET", "CALL_TIMEOUT"))
     assert budget + ANSWER_SECONDS <= timeout < 30
-    assert budget > 5 * call, "Finch has time beside the calls that are kept for"
+    assert budget > 5 * call, "Finch has time in addition to the five reserved calls"
     assert timeout * 1000 < LEASE_MS
     assert timeout * 1000 + LEASE_MS < CLAIM_GRACE_MS
 
 
 def test_open_links_are_refused_outside_local_and_dev() -> None:
-    """By the template before a deployment, and by the configuration at start."""
+    """The template refuses them before a deployment, and the configuration at start."""
     rule = TEMPLATE["Rules"]["OpenLinksAreForTryingOut"]
     assert rule["RuleCondition"] == {"Fn::Equals": [{"Ref": "LinkPolicy"}, "open"]}
     assert rule["Assertions"][0]["Assert"] == {"Fn::Contains": [["local", "dev"], {"Ref": "Stage"}]}
 
 
-def test_samconfig_has_a_section_for_every_place() -> None:
-    """And production accepts production tokens alone."""
+def test_samconfig_has_a_section_for_every_environment() -> None:
+    """Production accepts only production tokens."""
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     assert {"default", "local", "staging", "prod"} <= config.keys()
     assert "AllowedClientTypes=production" in config["prod"]["deploy"]["parameters"]["parameter_overrides"]
 
 
 def test_the_layer_is_built_from_pinned_pure_wheels() -> None:
-    """The Makefile that SAM calls asks for hashes and for wheels without machine code."""
+    """The Makefile that SAM calls requires hashes and wheels without machine code."""
     assert RESOURCES["FinchConnectLayer"]["Metadata"] == {"BuildMethod": "makefile"}
     makefile = (ROOT / "layers/finch_connect/Makefile").read_text()
     assert "--require-hashes" in makefile
