@@ -1,4 +1,4 @@
-"""GET /callback: the redirect URI. Claims the state, exchanges the code, stores the token, answers with a receipt."""
+"""GET /callback, the redirect URI: claims the flow, exchanges the code, stores the token, answers with a receipt."""
 
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
@@ -22,7 +22,7 @@ coldstart.ready()
 
 @endpoint(CONFIG, PORTS.deadline, refused=CallbackRefusedError)
 def handler(request: Request) -> Response:
-    """Answer Finch's redirect, or show the result of a flow whose link named no return URL."""
+    """Answer Finch's redirect, or show the result of a flow whose link has no return URL."""
     if request.route == "GET /callback/result":
         receipt = request.query.get(RECEIPT_PARAMETER, "")
         return pages.outcome(links.verify_receipt(receipt, PORTS.keys, PORTS.clock()).status)
@@ -41,7 +41,7 @@ def handler(request: Request) -> Response:
                 connection_id=flow.connection_id, finch_request_id=flow.finch_request_id)  # fmt: skip
     if isinstance(answer, Outcome) and answer.fresh:
         count_outcome(flow.status, flow.reason)
-    else:  # who asks again hears the same again, and that is no second outcome
+    else:  # a repeated request gets the same answer, which is not a second outcome
         count("AnswerRepeated")
     if isinstance(answer, InProgress):
         return pages.in_progress(as_json=request.wants_json)
@@ -49,7 +49,7 @@ def handler(request: Request) -> Response:
 
 
 def _answer(outcome: Outcome, request: Request) -> Response:
-    """Return the outcome with its receipt: to the link's return URL if it still is allowed, or to our own page."""
+    """Redirect with a receipt to the link's return URL, if it is still allowed, or to this stack's result page."""
     flow, base = outcome.flow, apigateway.base_url(request, CONFIG)
     receipt = links.sign_receipt(flow, outcome.key, issuer=base, now=PORTS.clock())
     cookie = Cookie(cookie_name(flow.flow_id), outcome.cookie, SETTLED_COOKIE_SECONDS)

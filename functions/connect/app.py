@@ -1,4 +1,4 @@
-"""GET and POST /connect: from a signed link to Finch, with a one-time state in the table and a cookie in the browser."""
+"""GET and POST /connect: from a signed link to Finch, with a one-time state in the table and in a cookie."""
 
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment

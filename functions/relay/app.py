@@ -1,4 +1,4 @@
-"""The relay: from the table's stream to the event bus. The row is the outbox; this only carries."""
+"""The relay: from the table's stream to the event bus. The row is the outbox."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ coldstart.ready()
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
-    """Publish what each record has to tell; name the records to be tried again (partial batch response)."""
+    """Publish the outcomes in these records. Return the records to be tried again (partial batch response)."""
     PORTS.deadline.begin(seconds_of(context))
     outcomes: list[tuple[str, Flow]] = []
     failed: list[str] = []
@@ -26,7 +26,7 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
         try:
             before, after = PORTS.read_stream_record(record["dynamodb"])
             outcomes += [(sequence, flow) for flow in unpublished_outcomes(before, after)]
-        except (KeyError, ValueError, TypeError) as error:  # no row of ours, and it will not become one
+        except (KeyError, ValueError, TypeError) as error:  # not a row of this table, and it never will be
             failed += _dead_letter(record["dynamodb"], type(error).__name__)
     not_published = publish([flow for _, flow in outcomes], PORTS)
     waiting = [one.flow for one in not_published]
@@ -43,9 +43,9 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
 
 
 def _dead_letter(change: Mapping[str, Any], why: str) -> list[str]:
-    """Put a record that can never be told into the dead-letter queue; return it as failed if that cannot be done.
+    """Put a record that can never be published into the dead-letter queue. Return it as failed if that is impossible.
 
-    Trying it again would hold up all that follows it in its shard.
+    A retry would only delay the records after it in its shard.
     """
     sequence, key = change["SequenceNumber"], str(change.get("Keys", {}).get("id", {}).get("S", ""))
     logger.error("dead_lettered", extra={"sequence_number": sequence, "reason": f"unreadable_{why}"})

@@ -1,4 +1,4 @@
-"""The sweeper: every few minutes, whatever is overdue. Nothing depends on TTL or on the stream's 24 hours."""
+"""The sweeper: moves on whatever is overdue, every few minutes. So nothing depends on TTL or the stream's 24 hours."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,7 +16,7 @@ coldstart.ready()
 
 
 def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
-    """Move on what is overdue and return how much of each."""
+    """Move on what is overdue, and return how many flows of each kind."""
     PORTS.deadline.begin(seconds_of(context))
     done = sweep(PORTS, CONFIG)
     counts = {
@@ -33,7 +33,7 @@ def handler(_event: Mapping[str, Any], context: Any) -> dict[str, int]:
     for flow in done.settled:
         logger.info("settled", flow_id=flow.flow_id, status=flow.status, reason=flow.reason)
         if flow.status in {Status.CONNECTED, Status.QUARANTINED} or flow.reason == "token_lost":
-            count_outcome(flow.status, flow.reason)  # the others are counted by sweep, above
+            count_outcome(flow.status, flow.reason)  # the others are counted above
     for error in done.unexpected:
         log_unexpected(error)
     count("Swept")

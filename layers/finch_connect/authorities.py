@@ -1,8 +1,8 @@
-"""Called by the Makefile: writes the certificate authorities of AWS's own endpoints, out of certifi's bundle.
+"""Writes the root certificates of AWS's endpoints, taken from certifi's bundle. The Makefile calls it.
 
 AWS documents that its endpoints need the Amazon Trust Services roots (AWS: security in Amazon Trust Services). Parsing
-five instead of some 140 authorities spares 11 ms of CPU for each client on a cold start (docs/performance.md). Finch's
-authorities are never narrowed: that client reads all of certifi.
+five roots instead of 140 saves 11 ms of CPU for each client on a cold start (docs/performance.md). Finch's roots are
+never restricted: that client reads all of certifi.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _CERTIFICATE = r'# Label: "{label}"\n(?:#.*\n)*(-----BEGIN CERTIFICATE-----\n[^-
 
 
 def amazon_roots(bundle: str) -> str:
-    """Return the five roots as PEM. Raises ValueError when certifi no longer has one of them under its name."""
+    """Return the five roots as PEM. Raises ValueError if certifi does not have one of them under its name."""
     found = {label: re.search(_CERTIFICATE.format(label=re.escape(label)), bundle) for label in ROOTS}
     missing = [label for label, match in found.items() if match is None]
     if missing:

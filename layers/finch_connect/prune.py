@@ -1,7 +1,7 @@
-"""Called by the Makefile: leaves in botocore's data what the four functions use, and writes it as it is read fastest.
+"""Reduces botocore's data to what the four functions use, in the form that is read fastest. The Makefile calls it.
 
-Measured on a cold start (docs/performance.md): endpoints.json 17 ms, DynamoDB's model 5 ms, the SSM model 10 ms of CPU,
-nearly all of it for services, operations and prose that nobody asks for. botocore reads what is left as ever.
+On a cold start, endpoints.json takes 17 ms of CPU, DynamoDB's model 5 ms and the SSM model 10 ms (docs/performance.md),
+nearly all of it for services, operations and documentation that are never used. botocore reads the rest as before.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ OPERATIONS = {
     "sqs": {"SendMessage"},
     "ssm": {"DeleteParameter", "GetParameter", "PutParameter"},
 }
-"""What the adapters call, by service. A test holds it against what they really call."""
+"""What the adapters call, by service. A test compares it with what they really call."""
 
 
 def prune(data: Path) -> None:
-    """Prune botocore's data folder. Raises KeyError or OSError when botocore keeps it in another form."""
+    """Prune botocore's data folder. Raises KeyError or OSError if botocore has changed its form."""
     for folder in [path for path in data.iterdir() if path.is_dir() and path.name not in OPERATIONS]:
         shutil.rmtree(folder)
     for service, operations in OPERATIONS.items():
@@ -40,7 +40,7 @@ def _prune_service(version: Path, operations: set[str]) -> None:
     for file in version.iterdir():
         if file.name.startswith(("examples-", "waiters-", "paginators-")):
             file.unlink()
-        elif file.suffix == ".gz":  # unpacking costs more than reading
+        elif file.suffix == ".gz":  # unpacking takes longer than reading
             file.with_suffix("").write_bytes(gzip.decompress(file.read_bytes()))
             file.unlink()
     model = version / "service-2.json"
@@ -48,7 +48,7 @@ def _prune_service(version: Path, operations: set[str]) -> None:
 
 
 def _pruned_model(model: dict[str, Any], operations: set[str]) -> dict[str, Any]:
-    """Return a service's model with these operations alone, the shapes they reach, and no prose."""
+    """Return a service's model with these operations, the shapes that they use, and no documentation."""
     kept = {name: model["operations"][name] for name in sorted(operations)}
     shapes: dict[str, Any] = {}
     waiting = list(_references(kept))
@@ -80,7 +80,7 @@ def _without_prose(part: Any) -> Any:
 
 
 def _pruned_endpoints(endpoints: dict[str, Any]) -> dict[str, Any]:
-    """Return the regions of each partition with the endpoints of our services alone."""
+    """Return the regions of each partition with the endpoints of the used services."""
     for partition in endpoints["partitions"]:
         partition["services"] = {name: service for name, service in partition["services"].items() if name in OPERATIONS}
     return endpoints

@@ -1,4 +1,4 @@
-"""The stack's configuration, read once from a mapping. The environment is read in this module and nowhere else."""
+"""The stack's configuration, read once from a mapping. No other module reads the environment."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1"})
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """What the template's parameters say. No secret is in it: those are read from Secrets Manager, by ARN.
+    """The values of the template's parameters. Secrets are not among them: they are read from Secrets Manager, by ARN.
 
-    Lifetimes are whole seconds. URLs have no trailing slash. `public_url` is None when API Gateway's own address is
-    used. `kms_key_id` is None for the AWS managed key. `request_budget` is the longest that a request's calls may take
-    together, `call_timeout` the longest that one attempt of one AWS call may; both in seconds.
+    Lifetimes are whole seconds. URLs have no trailing slash. `public_url` is None if API Gateway's own address is used.
+    `kms_key_id` is None for the AWS managed key. `request_budget` is the most seconds that all calls of a request may
+    take together, `call_timeout` the most that one attempt of an AWS call may take.
     """
 
     stage: str
@@ -67,15 +67,15 @@ class Config:
 
 
 def from_environment() -> Config:
-    """Read the function's environment. Raises ConfigurationError that names everything that is wrong, at once."""
+    """Read the function's environment. Raises ConfigurationError, which names everything that is wrong."""
     return read(os.environ)
 
 
 def read(environment: Mapping[str, str]) -> Config:
-    """Read a mapping of environment variables; unknown ones are ignored.
+    """Read a mapping of environment variables. Unknown ones are ignored.
 
     Raises:
-        ConfigurationError: its reason names every variable that is missing or ill-formed.
+        ConfigurationError: its reason names every variable that is missing or malformed.
     """
     reader = _Reader(environment)
     config = Config(
@@ -104,12 +104,12 @@ def read(environment: Mapping[str, str]) -> Config:
     if config.open_links and config.stage not in OPEN_LINK_STAGES:
         reader.wrong.append("LINK_POLICY (open links are for the stages local and dev only)")
     if reader.wrong:
-        raise ConfigurationError("missing or ill-formed: " + ", ".join(reader.wrong))
+        raise ConfigurationError("missing or malformed: " + ", ".join(reader.wrong))
     return config
 
 
 class _Reader:
-    """Reads variables and collects the names of those that are wrong instead of stopping at the first."""
+    """Reads variables, and collects the names of all that are wrong."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
         self._environment = environment
@@ -146,6 +146,6 @@ def _matches(pattern: str) -> Callable[[str], bool]:
 
 
 def _is_base_url(text: str) -> bool:
-    """https anywhere, http on this machine only (the simulator); no path, query or trailing slash."""
+    """Return whether the text is an https URL (http on this machine only), without path, query or trailing slash."""
     match = _BASE_URL.fullmatch(text)
     return match is not None and (match["scheme"] == "https" or match["host"] in _LOOPBACK)

@@ -1,4 +1,4 @@
-"""The one logger and the one set of metrics. What is logged: our own reasons, hashes and ids; never what came in."""
+"""The one logger and the one set of metrics. Reasons, hashes and ids are logged, never what a request contained."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ NAMESPACE = "FinchConnect"
 
 COUNTED = frozenset(
     {
-        # What became of a request to connect and of a callback (docs/operations.md says what each means).
+        # The outcomes of requests to connect and of callbacks (docs/operations.md explains each).
         *("Started", "ConfirmationShown", "NotStartable", "SessionUnavailable"),
         *("Connected", "Denied", "Failed", "Quarantined", "Orphaned", "Unstored", "AnswerRepeated"),
         *("Refused", "TryAgain", "UnexpectedError"),
-        # What needs a person whatever the outcome was.
+        # What needs an operator.
         *("TokenLost", "CredentialsRefused", "SecretUnreadable"),
         # Relay and sweeper.
         *("Published", "DeadLettered"),
@@ -23,24 +23,24 @@ COUNTED = frozenset(
     }
 )
 MEASURED = frozenset({"PublishLag"})
-"""Every metric there is, by name. Tests hold the code, the alarms and docs/operations.md to it."""
+"""All metrics. Tests compare them with the code, the alarms and docs/operations.md."""
 
-# The service's name comes from the template (POWERTOOLS_SERVICE_NAME): it holds the stage, and metrics have it.
+# The service's name is in POWERTOOLS_SERVICE_NAME. It contains the stage, and every metric has it as a dimension.
 logger = Logger()
 _metrics = Metrics(namespace=NAMESPACE)
 
 
 def count(name: str, number: int = 1, *, reason: str | None = None) -> None:
-    """Add to one of COUNTED, in CloudWatch's embedded format, one log line each.
+    """Add to one of COUNTED with a log line in CloudWatch's embedded metric format.
 
-    With a reason it is counted twice in that line: for the service, and for the service and this reason. Reasons are
-    words of this source code, so they are few, as each is a metric of its own, and hold no secret.
+    With a reason, the line counts twice: for the service, and for the service with this reason. Each reason is a metric
+    of its own. They are words of this source code, so they are few and contain no secret.
     """
     _emit(name, MetricUnit.Count, number, reason)
 
 
 def count_outcome(status: str, reason: str | None) -> None:
-    """Count what became of a flow, when it is settled, and what in it needs a person."""
+    """Count a flow's outcome, and whether it needs an operator."""
     count(status.capitalize(), reason=reason)
     if reason == "token_lost":
         count("TokenLost")
@@ -49,12 +49,12 @@ def count_outcome(status: str, reason: str | None) -> None:
 
 
 def measure(name: str, milliseconds: float) -> None:
-    """Note one of MEASURED."""
+    """Record one of MEASURED."""
     _emit(name, MetricUnit.Milliseconds, milliseconds, None)
 
 
 def log_unexpected(error: BaseException) -> None:
-    """Log an error that nobody foresaw: its class and where it was raised, not its text, which could hold anything."""
+    """Log an unexpected error: its class and where it was raised, but not its text, which may contain a secret."""
     frames = traceback.extract_tb(error.__traceback__)[-4:]
     where = [f"{frame.filename.rpartition('/')[2]}:{frame.lineno} {frame.name}" for frame in frames]
     logger.error("unexpected_error", error=type(error).__name__, where=where)

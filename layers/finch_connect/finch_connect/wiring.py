@@ -1,8 +1,8 @@
 """The composition root: the only module that knows both the ports and the adapters.
 
-Each function calls one of these once, at import: clients are made there and then, and nowhere else. What a function may
-never need is imported and made when it is needed: `connect` no HTTP client (12 ms of CPU) but in session mode, the
-callback no client for the fallback (5 ms) while the vault works (docs/performance.md).
+Each function calls one of these once, at import. Clients are made here and nowhere else. What a function may never need
+is imported and made when it is needed: `connect` needs an HTTP client (12 ms of CPU) in session mode only, and the
+callback needs a client for the fallback (5 ms) only while the vault is away (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _submit(workers: int) -> Submit:
 
 
 def _finch(config: Config) -> FinchApi:
-    from finch_connect.adapters.finch import FinchApi  # noqa: PLC0415  # with `requests`: only where it is used
+    from finch_connect.adapters.finch import FinchApi  # noqa: PLC0415  # it imports `requests`
 
     return FinchApi(config.finch_api_url, config.finch_client_id, config.finch_api_version)
 

@@ -1,1 +1,1 @@
-"""One file per outside system. Each implements a port and raises `ServiceUnavailableError` when it does not answer."""
+"""One file for each outside system. Implements the ports, and imports domain, flow and config, but never web."""

@@ -1,7 +1,7 @@
-"""AWS clients as this product wants them, and the one translation of AWS's errors.
+"""AWS clients with this product's settings, and the one translation of AWS's errors.
 
-They are botocore's, which boto3's clients are too: boto3's own part (resources, S3 transfers) is never used here and
-costs 20 ms of CPU to import on every cold start (docs/performance.md).
+They are botocore's clients, as boto3's are. boto3 adds resources and S3 transfers, which are not used here and cost
+20 ms of CPU to import on every cold start (docs/performance.md).
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _ATTEMPTS = 3
 
 
 def clients(deadline: Deadline, call_timeout: float) -> Callable[[str], Any]:
-    """Return what makes a client of an AWS service, all of one session. `Any`: the caller's protocol types it.
+    """Return a function that makes a client of an AWS service. All clients share one session.
 
-    One attempt takes `call_timeout` seconds at most, a third of it to connect. botocore's own retries follow (no second
-    loop stands around them), but neither an attempt nor the wait before one goes past the request's deadline.
+    One attempt takes at most `call_timeout` seconds, a third of them to connect. botocore's own retries follow, without
+    a second loop around them. Neither an attempt nor the wait before it may go past the request's deadline.
     """
     session = get_session()
     hooks = _DeadlineHooks(deadline, call_timeout)
@@ -37,25 +37,25 @@ def clients(deadline: Deadline, call_timeout: float) -> Callable[[str], Any]:
         retries={"mode": "standard", "total_max_attempts": _ATTEMPTS},
         tcp_keepalive=True,
         parameter_validation=False,
-        user_agent="finch-connect",  # composing botocore's own anew for each request is 14 % of a warm put
+        user_agent="finch-connect",  # composing botocore's own for each request takes 14 % of a warm put
     )
     return lambda service: session.create_client(service, config=config)
 
 
 class _DeadlineHooks:
-    """Hears botocore's events and ends what would go past the deadline. Each raises ServiceUnavailableError."""
+    """Handlers of botocore's events. Each raises ServiceUnavailableError for what would go past the deadline."""
 
     def __init__(self, deadline: Deadline, call_timeout: float) -> None:
         self._deadline = deadline
         self._call_timeout = call_timeout
 
     def before_call(self, **event: Any) -> None:
-        """Begin nothing that may take longer than there is."""
+        """Refuse a call that may take longer than the time that remains."""
         if self._deadline.remaining() < self._call_timeout:
             raise ServiceUnavailableError("no_time_left", operation=event["model"].name)
 
     def before_retry(self, **event: Any) -> None:
-        """Leave it at this failure when the longest wait that may follow, and another attempt, do not fit any more."""
+        """Refuse a retry if the longest wait before it and another attempt do not fit into the time that remains."""
         response, attempts = event["response"], event["attempts"]
         if attempts >= _ATTEMPTS or not _may_be_retried(response):
             return
@@ -68,7 +68,7 @@ class _DeadlineHooks:
 
 
 def _may_be_retried(response: Any) -> bool:
-    """Tell whether botocore may try again: no answer at all, a server's error, or a throttled call."""
+    """Return whether botocore may retry: no answer, a server error, or a throttled call."""
     if response is None:
         return True
     throttled = any(word in _failure(response) for word in ("Throttl", "Exceeded", "InProgress"))
@@ -81,9 +81,9 @@ def _failure(response: Any) -> str:
 
 @contextmanager
 def translated(operation: str) -> Iterator[None]:
-    """Turn what botocore raises into ServiceUnavailableError that names the operation and AWS's error code alone.
+    """Turn botocore's exceptions into ServiceUnavailableError with the operation and AWS's error code only.
 
-    AWS's messages are dropped: they may quote what was sent.
+    AWS's messages are dropped, because they may quote what was sent.
     """
     try:
         yield
@@ -91,7 +91,7 @@ def translated(operation: str) -> Iterator[None]:
         raise ServiceUnavailableError("aws_refused", operation=operation, aws_code=code_of(error)) from None
     except BotoCoreError as error:
         raise ServiceUnavailableError("aws_unreachable", operation=operation, cause=type(error).__name__) from None
-    except KeyError as error:  # an answer that was cut off: botocore hands on what there is
+    except KeyError as error:  # a truncated answer: botocore returns as much as it has
         raise ServiceUnavailableError("aws_unreadable", operation=operation, missing=str(error)) from None
 
 

@@ -1,4 +1,4 @@
-"""The event bus: one event per settled flow, from the row alone. No token, and nothing of one, is ever in it."""
+"""The event bus: one event for each settled flow, made from the row alone. It never contains any part of a token."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def detail_type(flow: Flow) -> str:
 
 
 def detail(flow: Flow) -> dict[str, Any]:
-    """Return the event's detail (contracts/events): those fields that apply."""
+    """Return the event's detail (contracts/events), with the fields that apply."""
     content = {
         "version": DETAIL_VERSION,
         "event_id": flow.event_id,

@@ -1,4 +1,4 @@
-"""Where the relay puts what it can never tell: an SQS queue, one message each, with the reason."""
+"""The relay's dead-letter queue in SQS: one message with the reason for each change that cannot be published."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from finch_connect.flow.ports import DeadLetter
 
 
 class DeadLetterQueue:
-    """Implements `ports.DeadLetters`. A message says where the record stood and why; the row itself is in the table."""
+    """Implements `ports.DeadLetters`. The row stays in the table; the message has its key and the reason."""
 
     def __init__(self, make_client: Callable[[], Any], queue_url: str) -> None:
-        self._make_client = make_client  # hardly ever needed, so made when it is
+        self._make_client = make_client  # rarely needed, so made when it is
         self._queue_url = queue_url
 
     def put(self, letter: DeadLetter) -> None:

@@ -1,4 +1,4 @@
-"""Where a token waits while the vault is away: an encrypted parameter in SSM Parameter Store, one per attempt."""
+"""Where a token waits while the vault is away: an encrypted SSM parameter for each attempt."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class ParameterFallback:
                 Value=text.reveal(),
                 Type="SecureString",
                 Overwrite=True,
-                Tier="Intelligent-Tiering",  # a document over 4 KB (many entities) gets the larger tier
+                Tier="Intelligent-Tiering",  # a document of more than 4 KB (many entities) needs the advanced tier
                 **self._key,
             )
 

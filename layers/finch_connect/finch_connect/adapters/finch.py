@@ -1,8 +1,7 @@
 """Finch's API over HTTP: the exchange, introspection, and Connect sessions.
 
-The authorization code is single-use, so what matters is to know whether it may have been processed: it is posted
-again only after an answer that says it was not (429, 503). Answers are classified by HTTP status and error `name`,
-never by their message (finch docs: errors).
+The authorization code is single-use, so it is posted again only after an answer which says that it was not processed
+(429, 503). Answers are classified by HTTP status and error `name`, never by their message (Finch docs: errors).
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ _REASONS = {
     "client_connection_closed": "client_connection_closed",
     "rate_limit_exceeded": "rate_limited",
 }
-"""Prefix of Finch's error `name` -> our reason."""
+"""Our reason for each prefix of Finch's error `name`."""
 
 
 class FinchApi:
@@ -63,21 +62,21 @@ class FinchApi:
         self._sleep = sleep
 
     def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: Deadline) -> Exchange:
-        """See `ports.Finch.exchange`; `POST /auth/token` (finch docs: redirect, exchange the code)."""
+        """See `ports.Finch.exchange`; `POST /auth/token` (Finch docs: redirect, exchange the code)."""
         body = {
             "client_id": self._client_id,
             "client_secret": client_secret.reveal(),
             "code": code.reveal(),
             "redirect_uri": redirect_uri,
         }
-        refused: Answer | None = None  # the last answer that said it was not processed
+        refused: Answer | None = None  # the last answer which said that it was not processed
         for post in range(_MOST_POSTS):
             if deadline.remaining() <= 0:
                 break
             try:
                 answer = self._transport.send("POST", "/auth/token", body=body, budget=deadline.remaining())
             except NotSentError:
-                # A later post that could not be sent changes nothing about the earlier, refused one.
+                # Finch refused an earlier post, and that stays true if a later one cannot be sent.
                 return NotSent("finch_unreachable") if refused is None else _declined(refused)
             except NoAnswerError as error:
                 return Unclear(str(error), None)

@@ -1,6 +1,6 @@
-"""Rows as DynamoDB items: the one place that knows attribute names and types.
+"""Rows as DynamoDB items: the one place with attribute names and types.
 
-Used by the table and by the relay, whose stream images have the same form.
+The table uses it, and so does the relay, because the stream's images have the same form.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ FLOW_KEY = "flow#"
 CONNECTION_KEY = "connection#"
 DUE_PARTITION = "flow"
 LEASE_PARTITION = "connection"
-"""Values of `due` in the sparse index: flows with something left to do, and connections that are leased."""
+"""Values of `due` in the sparse index: flows with something left to do, and leased connections."""
 
 type Item = Mapping[str, Mapping[str, Any]]
-"""An item in DynamoDB's JSON: attribute name to typed value."""
+"""An item in DynamoDB's JSON: typed values by attribute name."""
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Flow)}
 _NUMBERS = frozenset(
@@ -54,7 +54,7 @@ def value(name: str, content: Any) -> Mapping[str, Any]:
 
 
 def item_of(flow: Flow) -> dict[str, Mapping[str, Any]]:
-    """Return a flow's whole row; what is None is left out. `due` puts it into the sparse index with its `due_at`."""
+    """Return a flow's whole row without what is None. `due` puts it into the sparse index with its `due_at`."""
     item: dict[str, Mapping[str, Any]] = {"id": {"S": FLOW_KEY + flow.flow_id}}
     for name in _FIELDS:
         content = getattr(flow, name)
@@ -66,7 +66,7 @@ def item_of(flow: Flow) -> dict[str, Mapping[str, Any]]:
 
 
 def flow_of(item: Item) -> Flow:
-    """Return the flow in an item. Raises KeyError or ValueError for an item that is none."""
+    """Return the flow in an item. Raises KeyError or ValueError for any other item."""
     found: dict[str, Any] = {"flow_id": item["id"]["S"].removeprefix(FLOW_KEY)}
     for name in _FIELDS.keys() & item.keys():
         found[name] = _content(name, item[name])
@@ -92,7 +92,7 @@ def connection_of(item: Item) -> Connection:
 
 
 def lease_of(connection: Connection, *, until: int) -> dict[str, Mapping[str, Any]]:
-    """Return the attributes of a connection's row that is leased to its claim (`until`: epoch ms)."""
+    """Return the attributes of a connection's row while it is leased to its claim (`until`: epoch ms)."""
     contents = {name: getattr(connection, name) for name in _CONNECTION_FIELDS - {"stored_claim"}}
     item = {name: value(name, content) for name, content in contents.items() if content is not None}
     return {**item, "status": {"S": "active"}, "due": {"S": LEASE_PARTITION}, "due_at": value("due_at", until)}

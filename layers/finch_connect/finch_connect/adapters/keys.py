@@ -1,4 +1,4 @@
-"""Finch's client secret and the link keys, read from Secrets Manager and kept for at most five minutes."""
+"""Finch's client secret and the link keys, read from Secrets Manager and cached for at most five minutes."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from finch_connect.domain.secret import Secret
 
 CACHE_SECONDS = 300.0
 REFETCH_SECONDS = 10.0
-"""An unknown `kid` is looked for again at most this often: anyone can make one up."""
+"""How often an unknown `kid` may cause another read, because anyone can invent one."""
 
 Seconds = Callable[[], float]
-"""Returns epoch seconds: a monotonic clock may stand still while the function is frozen, and a rotated key must go."""
+"""Returns epoch seconds. A monotonic clock may stop while the function is frozen, and a rotated key must expire."""
 
 
 class SecretsManagerClientSecrets:
@@ -28,21 +28,21 @@ class SecretsManagerClientSecrets:
         self._client = client
         self._name = name
         self._now = now
-        self._kept: tuple[float, Secret] | None = None
+        self._cached: tuple[float, Secret] | None = None
 
     def read(self, *, fresh: bool = False) -> Secret:
         """See `ports.ClientSecrets.read`."""
-        if self._kept is not None and not fresh and _is_recent(self._kept[0], self._now(), CACHE_SECONDS):
-            return self._kept[1]
+        if self._cached is not None and not fresh and _is_recent(self._cached[0], self._now(), CACHE_SECONDS):
+            return self._cached[1]
         text = _field(_read(self._client, self._name, "AWSCURRENT") or "", "client_secret")
-        self._kept = (self._now(), Secret(text))
-        return self._kept[1]
+        self._cached = (self._now(), Secret(text))
+        return self._cached[1]
 
 
 class SecretsManagerLinkKeys:
     """Implements `ports.LinkKeys` on `config/link-key`: JSON with `kid` and `key`.
 
-    A rotation puts a new version: AWS then calls the one before AWSPREVIOUS, and links under it go on working.
+    A rotation puts a new version. AWS then labels the one before AWSPREVIOUS, and its links still work.
     """
 
     def __init__(self, client: Any, name: str, now: Seconds) -> None:
@@ -51,12 +51,12 @@ class SecretsManagerLinkKeys:
         self._now = now
         self._current: tuple[float, LinkKey] | None = None
         self._previous: tuple[float, LinkKey | None] | None = None
-        self._looked_again: float | None = None
+        self._reread_at: float | None = None
 
     def current(self) -> LinkKey:
         """See `ports.LinkKeys.current`."""
         if self._current is None or not _is_recent(self._current[0], self._now(), CACHE_SECONDS):
-            key = self._stage("AWSCURRENT")
+            key = self._version("AWSCURRENT")
             if key is None:
                 raise ServiceUnavailableError("link_key_missing")
             self._current = (self._now(), key)
@@ -64,38 +64,38 @@ class SecretsManagerLinkKeys:
 
     def find(self, kid: str) -> LinkKey | None:
         """See `ports.LinkKeys.find`."""
-        found = self._among(kid)
-        if found is None and not _is_recent(self._looked_again, self._now(), REFETCH_SECONDS):
-            self._looked_again = self._now()
-            self._current = self._previous = None  # the key may have been rotated since
-            found = self._among(kid)
+        found = self._find(kid)
+        if found is None and not _is_recent(self._reread_at, self._now(), REFETCH_SECONDS):
+            self._reread_at = self._now()
+            self._current = self._previous = None  # the key may have been rotated
+            found = self._find(kid)
         return found
 
-    def _among(self, kid: str) -> LinkKey | None:
-        """Return the key of that name among the two; the previous one is read when the current one is another."""
+    def _find(self, kid: str) -> LinkKey | None:
+        """Return the current or the previous key with this `kid`. The previous one is read only if it is needed."""
         key = self.current()
         if key.kid == kid:
             return key
         if self._previous is None or not _is_recent(self._previous[0], self._now(), CACHE_SECONDS):
-            self._previous = (self._now(), self._stage("AWSPREVIOUS"))
+            self._previous = (self._now(), self._version("AWSPREVIOUS"))
         previous = self._previous[1]
         return previous if previous is not None and previous.kid == kid else None
 
-    def _stage(self, stage: str) -> LinkKey | None:
-        text = _read(self._client, self._name, stage)
+    def _version(self, label: str) -> LinkKey | None:
+        text = _read(self._client, self._name, label)
         return None if text is None else LinkKey(kid=_field(text, "kid"), key=Secret(_field(text, "key")))
 
 
 def _is_recent(then: float | None, now: float, seconds: float) -> bool:
-    """Return whether that was less than `seconds` ago; on a clock that was set back it was not."""
+    """Return whether `then` is less than `seconds` ago. False if the clock was set back."""
     return then is not None and 0 <= now - then < seconds
 
 
-def _read(client: Any, name: str, stage: str) -> str | None:
-    """Return a secret's text at a version stage, or None when there is no such version."""
+def _read(client: Any, name: str, label: str) -> str | None:
+    """Return the text of a secret's version with this staging label, or None if there is no such version."""
     with translated("GetSecretValue"):
         try:
-            return str(client.get_secret_value(SecretId=name, VersionStage=stage)["SecretString"])
+            return str(client.get_secret_value(SecretId=name, VersionStage=label)["SecretString"])
         except ClientError as error:
             if code_of(error) == "ResourceNotFoundException":
                 return None
@@ -103,7 +103,7 @@ def _read(client: Any, name: str, stage: str) -> str | None:
 
 
 def _field(text: str, name: str) -> str:
-    """Return one text field of a secret's JSON. Raises ServiceUnavailableError that does not show the secret."""
+    """Return one text field of a secret's JSON. Raises ServiceUnavailableError, which does not show the secret."""
     try:
         content = json.loads(text)
         found = content[name]

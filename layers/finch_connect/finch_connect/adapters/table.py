@@ -1,8 +1,8 @@
-"""The flow table in DynamoDB: each write carries the condition that makes it safe.
+"""The flow table in DynamoDB: each write has the condition that makes it safe.
 
-A put replaces and an update creates, so it is these conditions that hold the rules of the transitions. A write whose
-answer was lost is sent again by botocore: each condition also holds over what this very write has left.
-`ReturnValuesOnConditionCheckFailure` brings the row that stood against a write without another read.
+A put replaces and an update creates, so only the conditions enforce the rules of the transitions. botocore repeats a
+write whose answer was lost, so each condition also accepts the row that the same write has left.
+`ReturnValuesOnConditionCheckFailure` returns the row that a failed write met, without another read.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _START_CONDITIONS = {
     StartRule.TAKE_OVER: f"{_NEW} OR #status = :started",
 }
 _MAY_BE_UNKNOWN = ("provider_id", "client_type", "products", "finch_request_id")
-"""What Finch may leave out of an answer: then an earlier answer's word does not stay in a connection's row."""
+"""What Finch may leave out of an answer. It is then removed from the connection's row, where it may be old."""
 
 
 class DynamoFlowTable:
@@ -114,7 +114,7 @@ class DynamoFlowTable:
         """See `ports.FlowTable.settle`."""
         outcome = {name: getattr(settled, name) for name in OUTCOME_FIELDS}
         changes = {name: content for name, content in outcome.items() if content is not None}
-        # An outcome over an outcome (a release from quarantine) is told anew, and keeps nothing of the one before.
+        # An outcome that replaces one (a release from quarantine) keeps nothing of it, and is published again.
         gone = tuple(name for name in outcome if name not in changes)
         return self._update(
             settled.flow_id,
@@ -212,7 +212,7 @@ class DynamoFlowTable:
         values: Mapping[str, Any],
         remove: tuple[str, ...] = (),
     ) -> Written | NotWritten:
-        """Change one flow's row under a condition, and return it as it then is."""
+        """Change one flow's row under a condition, and return the row after the change."""
         written = {f":set_{name}": value(name, content) for name, content in changes.items()}
         return self._write(
             self._client.update_item,
@@ -236,7 +236,7 @@ class DynamoFlowTable:
         return Written(flow or flow_of(item))
 
     def _conditional(self, operation: Callable[..., Any], **arguments: Any) -> Any:
-        """Run a conditional write; a failed condition becomes an exception that carries the row it met."""
+        """Run a conditional write. A failed condition raises an exception with the row that it met."""
         try:
             return operation(TableName=self._table, ReturnValuesOnConditionCheckFailure="ALL_OLD", **arguments)
         except ClientError as error:
@@ -247,7 +247,7 @@ class DynamoFlowTable:
 
 
 class _ConditionFailedError(Exception):
-    """A write's condition did not hold; `item` is the row it met, empty when there is none."""
+    """A write's condition failed. `item` is the row that it met, or empty if there is none."""
 
     def __init__(self, item: Item) -> None:
         super().__init__()
@@ -255,7 +255,7 @@ class _ConditionFailedError(Exception):
 
 
 def _unchanged(flow: Flow, was: Status) -> dict[str, Any]:
-    """Return the condition that a row still is what was read: the same attempt, status, deadline and claim."""
+    """Return the condition that a row still has the attempt, status, deadline and claim that were read."""
     condition = "#status = :was AND state_hash = :state_hash AND deadline = :deadline"
     values = {
         ":was": value("status", was),
@@ -269,7 +269,7 @@ def _unchanged(flow: Flow, was: Status) -> dict[str, Any]:
 
 
 def _set(values: Mapping[str, Any]) -> str:
-    """Return the expression that sets each attribute to the value of its name (`:status` or `:set_status`)."""
+    """Return the expression that sets each attribute to its value, `:status` or `:set_status` for `status`."""
     pairs = [(name.removeprefix(":").removeprefix("set_"), name) for name in values]
     return "SET " + ", ".join(f"{f'#{name}' if f'#{name}' in _NAMES else name} = {value}" for name, value in pairs)
 

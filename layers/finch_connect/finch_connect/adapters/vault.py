@@ -1,4 +1,4 @@
-"""The vault: one secret per connection in AWS Secrets Manager. Nothing here reads a token."""
+"""The vault: one secret for each connection in AWS Secrets Manager. Nothing here reads a token."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ class SecretsManagerVault:
     def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:
         """See `ports.Vault.put`.
 
-        Create; it exists: put a version; its deletion is pending: restore it, then put. The same `version` with the
-        same text is accepted again by AWS as one (ClientRequestToken).
+        It creates the secret, or puts a version if the secret exists, or restores it first if its deletion is pending.
+        AWS accepts a repeated `version` with the same text as one (ClientRequestToken).
         """
         first, second = (self._put, self._create) if exists else (self._create, self._put)
         with translated("PutSecret"):
@@ -32,7 +32,7 @@ class SecretsManagerVault:
             )
 
     def find(self, name: str, *, version: str) -> StoredSecret | None:
-        """See `ports.Vault.find`. Only what AWS says of a secret is read, never the secret."""
+        """See `ports.Vault.find`. It reads a secret's description, never the secret."""
         with translated("DescribeSecret"):
             try:
                 answer = self._client.describe_secret(SecretId=name)
@@ -45,7 +45,7 @@ class SecretsManagerVault:
             return StoredSecret(arn=answer["ARN"], version_id=version)
 
     def _create(self, name: str, text: Secret, version: str) -> StoredSecret | None:
-        """Create the secret; None when there is one, or one whose deletion is pending."""
+        """Create the secret. Returns None if it exists, or if its deletion is pending."""
         return self._stored(
             {"ResourceExistsException", "InvalidRequestException"},
             self._client.create_secret,
@@ -57,7 +57,7 @@ class SecretsManagerVault:
         )
 
     def _put(self, name: str, text: Secret, version: str) -> StoredSecret | None:
-        """Put a version; None when there is no such secret, or its deletion is pending."""
+        """Put a version. Returns None if the secret does not exist, or if its deletion is pending."""
         return self._stored(
             {"ResourceNotFoundException", "InvalidRequestException"},
             self._client.put_secret_value,
@@ -67,7 +67,7 @@ class SecretsManagerVault:
         )
 
     def _restore_and_put(self, name: str, text: Secret, version: str) -> StoredSecret:
-        """Take back a pending deletion and put the version. Raises ClientError."""
+        """Cancel a pending deletion and put the version. Raises ClientError."""
         self._client.restore_secret(SecretId=name)
         answer = self._client.put_secret_value(SecretId=name, ClientRequestToken=version, SecretString=text.reveal())
         return StoredSecret(arn=answer["ARN"], version_id=answer["VersionId"])

@@ -1,7 +1,7 @@
 """Compact JSON Web Signatures under HS256, and nothing else of JOSE (RFC 7515, RFC 7518 section 3.2, RFC 8725).
 
-Forty lines instead of PyJWT on the cold path, where importing it costs 10 ms of CPU (docs/performance.md); the tests
-hold each against the other, both ways. No algorithm is ever taken from the token: it is HS256 or it is refused.
+Forty lines replace PyJWT on the cold path, where its import costs CPU time (docs/performance.md). The tests check each
+against the other, both ways. The algorithm is never taken from the token: it is HS256, or the token is refused.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})"
 
 
 class JwsError(Exception):
-    """The token is none, or its signature does not hold. Its text is our own."""
+    """The token is malformed or its signature is wrong. The text is one of this source code's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class LinkKey:
-    """One HMAC key and the `kid` by which a link names it."""
+    """An HMAC key, and the `kid` with which a link names it."""
 
     kid: str
     key: Secret
@@ -37,7 +37,7 @@ class LinkKey:
 
 @dataclass(frozen=True, slots=True)
 class Unverified:
-    """A token taken apart. `header` may be read to find the key; `payload` not before `claims_of` has verified it."""
+    """A parsed token. `header` may be read to find the key, `payload` only after `claims_of` has verified it."""
 
     header: Mapping[str, object]
     signed: str
@@ -45,8 +45,8 @@ class Unverified:
     signature: str
 
 
-def take_apart(token: str) -> Unverified:
-    """Read a token's header. Raises JwsError unless it is a compact JWS that says HS256 and nothing critical."""
+def parse(token: str) -> Unverified:
+    """Parse a token. Raises JwsError unless it is a compact JWS with HS256 and without critical header parameters."""
     match = _COMPACT.fullmatch(token)
     if match is None:
         raise JwsError("malformed")
@@ -57,14 +57,14 @@ def take_apart(token: str) -> Unverified:
 
 
 def claims_of(token: Unverified, key: Secret) -> Mapping[str, object]:
-    """Return the payload of a token that this key signed. Raises JwsError."""
+    """Return the claims of a token that this key signed. Raises JwsError for any other token."""
     if Secret(_signature(token.signed, key)) != Secret(token.signature):
         raise JwsError("signature")
     return _json(token.payload)
 
 
 def sign(claims: Mapping[str, object], key: Secret, **header: str) -> str:
-    """Return the claims as a token that this key signed; `header` adds to `alg` and `typ`."""
+    """Return the claims as a token signed with this key. `header` adds to `alg` and `typ`."""
     parts = ({"alg": ALGORITHM, "typ": "JWT", **header}, claims)
     signed = ".".join(base64url(json.dumps(part, separators=(",", ":")).encode()) for part in parts)
     return f"{signed}.{_signature(signed, key)}"
@@ -77,7 +77,7 @@ def _signature(signed: str, key: Secret) -> str:
 def _json(part: str) -> dict[str, object]:
     try:
         content = json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
-    except (ValueError, binascii.Error, RecursionError):  # nested too deep is no token either
+    except (ValueError, binascii.Error, RecursionError):  # RecursionError: nested too deep
         raise JwsError("malformed") from None
     if not isinstance(content, dict):
         raise JwsError("malformed")

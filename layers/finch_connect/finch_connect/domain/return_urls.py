@@ -1,7 +1,7 @@
-"""Where a person may be sent when a flow has ended: only under one of the stack's allowed return URLs.
+"""Where a browser may be sent when a flow has ended: only under one of the stack's allowed return URLs.
 
-Strict on purpose: what is not plainly an absolute URL of unreserved characters is refused rather than interpreted,
-because a browser and Python may read the same odd URL as two different hosts (OWASP: unvalidated redirects).
+The rules are strict on purpose. Anything but a plain absolute URL is refused and not interpreted, because a browser and
+Python may read the same unusual URL as two different hosts (OWASP: unvalidated redirects).
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ _MAX_PORT = 65535
 
 
 def is_allowed(return_url: str, allowed: Iterable[str]) -> bool:
-    """Tell whether `return_url` is under one of the `allowed` URLs: same scheme, host and port, path a prefix on a
-    segment boundary. Plain http passes on this machine only. A URL that already carries a receipt does not pass.
+    """Return whether `return_url` is under one of the `allowed` URLs.
+
+    Scheme, host and port must be equal, and the allowed path must be a prefix that ends at a segment. Plain http is
+    allowed on this machine only. A URL that already has a receipt is refused.
 
     >>> is_allowed("https://app.example.com/hr/done?tab=2", ["https://app.example.com/hr"])
     True
@@ -38,7 +40,7 @@ def is_allowed(return_url: str, allowed: Iterable[str]) -> bool:
 
 
 def with_receipt(return_url: str, receipt: str) -> str:
-    """Append the receipt to an allowed return URL's query. `receipt` is a JWT: URL-safe as it is (RFC 7515)."""
+    """Return an allowed return URL with the receipt in its query. A JWT is URL-safe as it is (RFC 7515)."""
     return f"{return_url}{'&' if '?' in return_url else '?'}{RECEIPT_PARAMETER}={receipt}"
 
 
@@ -54,7 +56,7 @@ def _parse(text: str) -> tuple[str, str, int, str] | None:
     plain_path = not any(segment in {".", ".."} for segment in segments) and "" not in segments[:-1]
     local_or_secure = scheme == "https" or host in _LOOPBACK
     has_receipt = RECEIPT_PARAMETER in unquote(match["query"] or "")
-    # A second opinion: what the standard library reads must be what the pattern read.
+    # A second opinion: the standard library must read the same host as the pattern.
     same_host = urlsplit(text).hostname == host
     if plain_host and plain_path and local_or_secure and same_host and not has_receipt:
         return scheme, host, port, path

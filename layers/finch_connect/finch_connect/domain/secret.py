@@ -1,4 +1,4 @@
-"""A value that must not be seen: its text is reachable by one explicit call and by nothing that prints."""
+"""A value that must not be shown. One explicit call returns its text, and nothing that prints does."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Final, final
 
 @final
 class Secret:
-    """Text that never shows itself: `repr`, `str`, `format` and pickling give nothing away.
+    """Text that is never shown: `repr`, `str`, `format` and pickling reveal nothing of it.
 
-    `reveal()` is the only way to the text, so a search for `reveal(` finds every place that handles a secret.
+    `reveal()` is the only way to read the text, so a search for `reveal(` finds every place that handles a secret.
     """
 
     __slots__ = ("_text",)
@@ -39,4 +39,4 @@ class Secret:
             return NotImplemented
         return hmac.compare_digest(self._text.encode(), other._text.encode())
 
-    __hash__ = None  # type: ignore[assignment]  # a secret is no key of anything
+    __hash__ = None  # type: ignore[assignment]  # a secret must not be a dictionary key

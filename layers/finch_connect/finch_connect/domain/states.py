@@ -1,7 +1,7 @@
-"""The flow's id, the browser's cookie and the state: how a callback is bound to the browser that started the flow.
+"""The flow's id, the browser's cookie and the state, which bind a callback to the browser that started the flow.
 
-A state that is only looked up in a table can be used from any browser (login CSRF, a published CVE twice over), so
-the state is an HMAC under a cookie that only the starting browser holds (RFC 6749 section 10.12, RFC 9700 section 2.1).
+A state that is only looked up in a table can be used from any browser (login CSRF, twice a published CVE). So the state
+is an HMAC keyed with a cookie that only the starting browser has (RFC 6749 section 10.12, RFC 9700 section 2.1).
 """
 
 from __future__ import annotations
@@ -41,35 +41,35 @@ def new_cookie(random_bytes: bytes) -> Secret:
 
 
 def is_cookie(text: str) -> bool:
-    """Tell whether `text` has the form of one of our cookies."""
+    """Return whether `text` has the form of a cookie's value."""
     return _COOKIE.fullmatch(text) is not None
 
 
 def state_of(cookie: Secret, flow_id: str) -> Secret:
-    """Return `<flow_id>.<HMAC-SHA256(cookie, flow_id)>`: only who holds the cookie can make it."""
+    """Return `<flow_id>.<HMAC-SHA256(cookie, flow_id)>`. Nobody can make it without the cookie."""
     mac = hmac.new(cookie.reveal().encode(), flow_id.encode(), hashlib.sha256).digest()
     return Secret(f"{flow_id}.{base64url(mac)}")
 
 
 def flow_id_in(state: str) -> str | None:
-    """Return the flow id a well-formed state names, or None."""
+    """Return the flow id in a well-formed state, or None."""
     match = _STATE.fullmatch(state)
     return match.group(1) if match else None
 
 
 def form_nonce_of(form_cookie: Secret, flow_id: str) -> Secret:
-    """Return the confirm form's nonce: bound to a cookie of its own, so that another site cannot post the form."""
+    """Return the confirm form's nonce. It is bound to its own cookie, so that another site cannot send the form."""
     mac = hmac.new(form_cookie.reveal().encode(), f"form\0{flow_id}".encode(), hashlib.sha256).digest()
     return Secret(base64url(mac))
 
 
 def digest(secret: Secret) -> str:
-    """Return SHA-256 in hex: the only form in which a state or a code is kept."""
+    """Return SHA-256 in hex, the only form in which a state or a code is stored."""
     return hashlib.sha256(secret.reveal().encode()).hexdigest()
 
 
 def cookie_name(flow_id: str) -> str:
-    """Return the name of a flow's cookie; one a flow, so that two tabs both finish."""
+    """Return the name of a flow's cookie. Each flow has its own, so that two tabs can both finish."""
     return COOKIE_PREFIX + flow_id
 
 
@@ -79,7 +79,7 @@ def form_cookie_name(flow_id: str) -> str:
 
 
 def is_cookie_name(name: str) -> bool:
-    """Tell whether this is the name of one of our cookies, a flow's or a confirm form's."""
+    """Return whether this is the name of a flow's cookie or of a confirm form's cookie."""
     return _COOKIE_NAME.fullmatch(name) is not None
 
 

@@ -1,4 +1,4 @@
-"""The one deadline of a request: all its calls share it, whichever service they go to."""
+"""The one deadline of a request, which all its calls share."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from typing import Any
 
 ANSWER_SECONDS = 1.0
-"""Kept of a function's timeout for what follows the last call: the answer itself, and the log."""
+"""Reserved of a function's timeout for what follows the last call: the answer and the log."""
 
 
 def seconds_of(context: Any, at_most: float = math.inf) -> float:
-    """Return how long this invocation may take for its calls: what Lambda leaves it, within a budget of ours."""
+    """Return how many seconds this invocation has for its calls: Lambda's remaining time, at most `at_most`."""
     return min(at_most, float(context.get_remaining_time_in_millis()) / 1000 - ANSWER_SECONDS)
 
 
 class RequestDeadline:
-    """Implements `ports.Deadline`. One a container, begun anew with each request: Lambda runs one at a time."""
+    """Implements `ports.Deadline`. One per container, restarted for each request, because Lambda runs one at a time."""
 
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self._monotonic = monotonic

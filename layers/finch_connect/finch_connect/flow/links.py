@@ -1,6 +1,6 @@
-"""Signed links in, signed receipts out: HS256 under the stack's link key (RFC 7519, RFC 8725).
+"""Verifies signed links and signs receipts, with HS256 and the stack's link key (RFC 7519, RFC 8725).
 
-A link and a receipt differ in `aud` and `typ`, so that neither passes for the other (RFC 8725 section 3.11).
+A link and a receipt differ in `aud` and `typ`, so that one cannot be used as the other (RFC 8725 section 3.11).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _REQUIRED = ["aud", "sub", "jti", "iat", "exp"]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a receipt says of a flow: verified, so it may be shown."""
+    """A flow's outcome in a verified receipt."""
 
     status: Status
     flow_id: str
@@ -40,13 +40,13 @@ def verify_link(link: str, keys: LinkKeys, config: Config, now: datetime) -> Lin
     """Return what a signed link asks for.
 
     Raises:
-        LinkRefusedError: bad form, unknown `kid`, signature, audience, times or a claim against its rule.
+        LinkRefusedError: the form, `kid`, signature, audience, times or a claim is not valid.
         ServiceUnavailableError: the link key cannot be read.
     """
     if len(link) > MAX_LINK_LENGTH:
         raise LinkRefusedError("link_malformed")
     try:
-        token = jws.take_apart(link)
+        token = jws.parse(link)
     except jws.JwsError as error:
         raise LinkRefusedError(f"link_{error}") from None
     kid = token.header.get("kid")
@@ -60,9 +60,9 @@ def verify_link(link: str, keys: LinkKeys, config: Config, now: datetime) -> Lin
 
 
 def open_link(query: Mapping[str, str], key: LinkKey, config: Config, now: datetime) -> str:
-    """Sign, on the spot, the link an unsigned query asks for. For a first try with curl, in the stages local and dev.
+    """Sign the link that an unsigned query describes. For a first try with curl, in the stages local and dev only.
 
-    Takes `customer_id` and the link's optional claims by name, all as text; each call is another link.
+    The query has `customer_id` and the link's optional claims by name, all as text. Each call makes another link.
     """
     issued = int(now.timestamp())
     typed: dict[str, object] = {name: query[name] for name in _OPEN_PARAMETERS & query.keys()}
@@ -77,10 +77,10 @@ def open_link(query: Mapping[str, str], key: LinkKey, config: Config, now: datet
 
 
 def sign_receipt(flow: Flow, key: LinkKey, *, issuer: str, now: datetime) -> str:
-    """Return the receipt that the person's browser carries to the team: what became of the flow, for five minutes.
+    """Return the receipt with the flow's outcome, which the browser takes to the team. It is valid for five minutes.
 
-    The team's backend compares `sub` with the customer who is logged in. `jti` is the event's id: the same for a
-    repeated callback.
+    The team's backend compares `sub` with the customer who is logged in. `jti` is the event's id, so that a repeated
+    callback has the same one.
     """
     issued = int(now.timestamp())
     payload = {
@@ -100,9 +100,9 @@ def sign_receipt(flow: Flow, key: LinkKey, *, issuer: str, now: datetime) -> str
 
 
 def verify_receipt(receipt: str, keys: LinkKeys, now: datetime) -> Receipt:
-    """Return what one of our own receipts says, for our own result page. Raises ReceiptRefusedError."""
+    """Return what a receipt of this stack says, for the result page. Raises ReceiptRefusedError."""
     try:
-        token = jws.take_apart(receipt)
+        token = jws.parse(receipt)
     except jws.JwsError as error:
         raise ReceiptRefusedError(f"receipt_{error}") from None
     kid = token.header.get("kid")
@@ -117,7 +117,7 @@ def verify_receipt(receipt: str, keys: LinkKeys, now: datetime) -> Receipt:
 
 
 def public_status(status: Status) -> Status:
-    """Return the status that the outside sees: a token waiting for the vault is as good as stored."""
+    """Return the status that people and programs see. A token that waits for the vault counts as stored."""
     return Status.CONNECTED if status is Status.UNSTORED else status
 
 
@@ -139,7 +139,7 @@ _OPEN_PARAMETERS = frozenset(
 
 
 def _decode(token: jws.Unverified, key: LinkKey, audience: str, now: datetime) -> Mapping[str, object]:
-    """Verify signature, required claims, audience and times against the given clock. Raises LinkRefusedError."""
+    """Verify the signature, the required claims, the audience and the times. Raises LinkRefusedError."""
     try:
         verified = jws.claims_of(token, key.key)
     except jws.JwsError as error:

@@ -1,4 +1,4 @@
-"""Tell each outcome to the bus, in each flow's order; a connection whose token is stored is free for the next claim."""
+"""The outbox: publishes each flow's outcomes in their order, and ends the leases of connections that are stored."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from finch_connect.flow.ports import EVENTS_AT_ONCE, RelayPorts, SweeperPorts
 
 
 def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[NotPublished]:
-    """Publish each settled flow's outcome and mark its row; return those the bus did not take.
+    """Publish each settled flow's outcome and mark its row. Return those that the bus refused.
 
-    A later outcome of a flow is not told before an earlier one: behind one that was refused it waits too. A mark that
-    fails is no failure: the sweeper then publishes the same event, with the same `event_id`, once more.
+    A later outcome of a flow is never published before an earlier one, so it waits behind one that was refused. If only
+    the mark fails, the sweeper publishes the same event again, with the same `event_id`.
     """
     not_published: list[NotPublished] = []
     for batch in _batches(flows):
@@ -26,19 +26,19 @@ def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence
 
 
 def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[NotPublished]:
-    """Publish at most one outcome of each flow; their rows are written beside each other."""
-    _side_by_side([partial(_end_lease, flow, ports) for flow in batch], ports)
+    """Publish at most one outcome of each flow. Their rows are written in parallel."""
+    _in_parallel([partial(_end_lease, flow, ports) for flow in batch], ports)
     try:
         not_published = ports.bus.publish(batch)
     except ServiceUnavailableError as error:
         return [NotPublished(flow, str(error.fields.get("aws_code") or error.reason)) for flow in batch]
     now, waiting = epoch_ms(ports.clock()), {one.flow.flow_id for one in not_published}
     published = [flow for flow in batch if flow.flow_id not in waiting]
-    _side_by_side([partial(_mark, flow, now, ports) for flow in published], ports)
+    _in_parallel([partial(_mark, flow, now, ports) for flow in published], ports)
     return not_published
 
 
-def _side_by_side(work: Sequence[Callable[[], None]], ports: RelayPorts | SweeperPorts) -> None:
+def _in_parallel(work: Sequence[Callable[[], None]], ports: RelayPorts | SweeperPorts) -> None:
     for future in [ports.submit(one) for one in work]:
         future.result()
 
@@ -49,7 +49,7 @@ def _mark(flow: Flow, now: int, ports: RelayPorts | SweeperPorts) -> None:
 
 
 def _end_lease(flow: Flow, ports: RelayPorts | SweeperPorts) -> None:
-    """The token is in the vault, so the next claim of its connection may store. What fails here is swept later."""
+    """End the lease, because the token is in the vault. If this fails, the sweeper ends it later."""
     if flow.status is not Status.CONNECTED or flow.connection_id is None or flow.claimed_at is None:
         return
     with suppress(ServiceUnavailableError):
@@ -57,7 +57,7 @@ def _end_lease(flow: Flow, ports: RelayPorts | SweeperPorts) -> None:
 
 
 def _batches(flows: Sequence[Flow]) -> Iterable[Sequence[Flow]]:
-    """Split into runs as long as the bus takes at once, in which no flow comes twice."""
+    """Split the flows into batches for one call each, in which no flow occurs twice."""
     batch: list[Flow] = []
     for flow in flows:
         if len(batch) == EVENTS_AT_ONCE or any(flow.flow_id == other.flow_id for other in batch):
@@ -69,10 +69,10 @@ def _batches(flows: Sequence[Flow]) -> Iterable[Sequence[Flow]]:
 
 
 def unpublished_outcomes(before: Flow | None, after: Flow | None) -> Iterable[Flow]:
-    """Return the outcomes one change of a row still has to tell: usually the new image's.
+    """Return the unpublished outcomes in one change of a row, usually that of the new image.
 
-    A restart replaces the row, so an outcome that was not yet told is taken from the old image. A removed row (TTL)
-    has nothing left to tell.
+    A restart replaces the row, so an unpublished outcome is also taken from the old image. A row that TTL removed has
+    no unpublished outcome.
     """
     if after is None:
         return

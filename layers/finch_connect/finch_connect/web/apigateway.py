@@ -1,4 +1,4 @@
-"""API Gateway's events in, its answers out (HTTP API, payload format 2.0). Everything that comes in is hostile."""
+"""API Gateway's events and answers (HTTP API, payload format 2.0). Everything in an event is treated as hostile."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ MAX_QUERY_LENGTH = 8192
 MAX_BODY_LENGTH = 8192
 MAX_PARAMETERS = 32
 MOST_COOKIES = 32
-"""So many of our cookies a browser keeps: some 2,600 bytes, far below API Gateway's 10,240 for all headers."""
+"""The most cookies of this stack in one browser: 2,600 bytes, far below API Gateway's 10,240 for all headers."""
 
 _JSON_TYPES = ("application/json", "application/problem+json")
 
 
 class BadRequestError(ValueError):
-    """The request cannot be read: duplicated, oversized or undecodable parameters. Its text is our own."""
+    """The request has duplicated, oversized or undecodable parameters. The text is one of this source code's own."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a handler reads of an event: parameters once each, cookies by name, and where it was sent to."""
+    """What a handler reads from an event: each parameter once, cookies by name, and the host that was addressed."""
 
     route: str
     method: str
@@ -42,31 +42,31 @@ class Request:
 
     @property
     def wants_json(self) -> bool:
-        """Tell whether the caller prefers JSON to a page."""
+        """Return whether the caller prefers JSON to a page."""
         accept = self.headers.get("accept", "").lower()
         return any(accept.startswith(wanted) for wanted in _JSON_TYPES)
 
     @property
     def is_prefetch(self) -> bool:
-        """Tell whether a browser only looks ahead (Fetch standard: Sec-Purpose; older browsers: Purpose, X-Moz)."""
+        """Return whether the browser only preloads (Fetch standard: Sec-Purpose; older browsers: Purpose, X-Moz)."""
         names = ("sec-purpose", "purpose", "x-moz", "x-purpose")
         purposes = " ".join(self.headers.get(name, "").lower() for name in names)
         return "prefetch" in purposes or "prerender" in purposes or "preview" in purposes
 
     @property
     def is_cross_site_post(self) -> bool:
-        """Tell whether the browser says that another site posted this (Fetch metadata)."""
+        """Return whether the browser says that another site sent this form (Fetch metadata)."""
         return self.headers.get("sec-fetch-site", "same-origin").lower() != "same-origin"
 
     def secret(self, name: str) -> Secret | None:
-        """Return a query parameter that must not be seen, or None."""
+        """Return a query parameter as a secret, or None if it is absent or empty."""
         value = self.query.get(name)
         return Secret(value) if value else None
 
 
 @dataclass(frozen=True, slots=True)
 class Cookie:
-    """A cookie to set, `max_age` in seconds; 0 deletes. Always __Host-: Secure, HttpOnly, Lax, Path=/ (RFC 6265bis)."""
+    """A cookie to set for `max_age` seconds (0 deletes it). Secure, HttpOnly, SameSite=Lax, Path=/ (RFC 6265bis)."""
 
     name: str
     value: Secret
@@ -79,7 +79,7 @@ class Cookie:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer before the headers that every answer carries."""
+    """An answer without the headers that every answer has."""
 
     status: int
     body: str = ""
@@ -88,15 +88,15 @@ class Response:
     cookies: tuple[Cookie, ...] = ()
 
     def with_cookie(self, cookie: Cookie) -> Response:
-        """Return the same answer that also sets a cookie."""
+        """Return this answer with one more cookie to set."""
         return dataclasses.replace(self, cookies=(*self.cookies, cookie))
 
 
 def read(event: Mapping[str, Any]) -> Request:
     """Read an event of payload format 2.0.
 
-    Raises BadRequestError for a query or form that has a name twice (API Gateway would join the values with commas),
-    is too long, or is no UTF-8.
+    Raises BadRequestError for a query or a form that has a name twice (API Gateway would join the values with commas),
+    is too long, or is not UTF-8.
     """
     context = event["requestContext"]
     return Request(
@@ -111,12 +111,12 @@ def read(event: Mapping[str, Any]) -> Request:
 
 
 def base_url(request: Request, config: Config) -> str:
-    """Return the stack's public base URL: configured, or API Gateway's own word for it; never a header's."""
+    """Return the stack's public base URL: the configured one, or API Gateway's domain name. Never a header's."""
     return config.public_url or f"https://{request.domain_name}"
 
 
 def is_elsewhere(request: Request, config: Config) -> bool:
-    """Tell whether the browser is on another host than the configured one: the cookie would be set on the wrong one."""
+    """Return whether the browser is on another host than the configured one, where its cookie would be useless."""
     return config.public_url is not None and urlsplit(config.public_url).hostname != request.domain_name.lower()
 
 
@@ -126,10 +126,10 @@ def moved(request: Request, config: Config) -> str:
 
 
 def pruned(response: Response, request: Request) -> Response:
-    """Return the answer that also deletes the oldest of our cookies where the browser brought too many of them.
+    """Return the answer, and delete this stack's oldest cookies if the browser sent too many.
 
-    A flow that nobody finishes leaves its cookie behind for a day. Browsers send the oldest first (RFC 6265
-    section 5.4), so the last MOST_COOKIES stay. An answer that sets no cookie is left as it is: refusals are all alike.
+    An unfinished flow leaves its cookie behind for a day. Browsers send the oldest first (RFC 6265 section 5.4), so the
+    last MOST_COOKIES stay. An answer that sets no cookie does not change, because all refusals must look the same.
     """
     if not response.cookies:
         return response
@@ -140,7 +140,7 @@ def pruned(response: Response, request: Request) -> Response:
 
 
 def answer(response: Response, config: Config) -> dict[str, Any]:
-    """Return the event's answer with the headers that every answer has."""
+    """Return the answer to the event, with the headers that every answer has."""
     return {
         "statusCode": response.status,
         "headers": security_headers(config.finch_connect_url)
@@ -152,9 +152,9 @@ def answer(response: Response, config: Config) -> dict[str, Any]:
 
 
 def security_headers(finch_connect_url: str) -> dict[str, str]:
-    """Return the headers of every answer: nothing is stored, framed, sniffed or told to the next site.
+    """Return the headers of every answer: no storing, framing or sniffing, and no referrer for the next site.
 
-    `form-action` names Finch's origin: Chromium holds it against the redirect that answers the confirm form.
+    `form-action` names Finch's origin, because Chromium applies it to the redirect that answers the confirm form.
     """
     policy = (
         f"default-src 'none'; style-src '{STYLE_HASH}'; form-action 'self' {finch_connect_url}; "
@@ -193,7 +193,7 @@ def _body(event: Mapping[str, Any]) -> str:
 
 
 def _cookies(lines: tuple[str, ...] | list[str]) -> dict[str, str]:
-    """Return cookies by name. A name that comes twice is dropped: one of the two is not ours."""
+    """Return cookies by name. A name that occurs twice is dropped, because one of the two was not set here."""
     found: dict[str, str] = {}
     twice: set[str] = set()
     for line in lines:

@@ -1,4 +1,4 @@
-"""What both public functions share: an event in, an answer out, whatever happens between."""
+"""What both public functions share: every event gets an answer, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ type Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 _UNREADABLE = frozenset({"link_key_missing", "secret_unreadable"})
 
 PREFETCH = pages.problem(PrefetchError("prefetch"))
-"""A browser that looks ahead gets this and changes nothing."""
+"""The answer to a browser that preloads. It changes nothing."""
 
 
 def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError]) -> Callable[[Serve], Handler]:
-    """Make a Lambda handler of a function from request to response; `deadline` begins with each request.
+    """Turn a function from request to response into a Lambda handler. `deadline` begins with each request.
 
-    An unreadable request is `refused`. Errors become their page or `application/problem+json`; the answer's headers
-    are the same for all. Only a refusal's reason is logged, never the request.
+    An unreadable request raises `refused`. An error becomes its page or `application/problem+json`, and every answer
+    has the same headers. The log gets the reason of a refusal, never the request.
     """
 
     def decorate(serve: Serve) -> Handler:
@@ -43,7 +43,7 @@ def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError
                 response = _problem(refused(str(error)), config, as_json)
             except FinchConnectError as error:
                 response = _problem(error, config, as_json)
-            except Exception as error:  # noqa: BLE001  # whatever nobody foresaw: a page with all headers, and no text in the log
+            except Exception as error:  # noqa: BLE001  # anything unexpected: a page with all headers, and no text in the log
                 log_unexpected(error)
                 count("UnexpectedError")
                 response = pages.problem(FinchConnectError("unexpected"), as_json=as_json)
@@ -55,7 +55,7 @@ def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError
 
 
 def count_operator_errors(error: FinchConnectError) -> None:
-    """Count what lets no connection be made until a person has put it right: our secrets, Finch's opinion of them."""
+    """Count what prevents every connection until an operator fixes it: unreadable secrets, refused credentials."""
     if error.reason in _UNREADABLE or error.fields.get("operation") == "GetSecretValue":
         count("SecretUnreadable", reason=error.reason)
     if error.fields.get("status") == HTTPStatus.UNAUTHORIZED:
@@ -67,6 +67,6 @@ def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigate
     logger.warning("try_again" if ours else "refused", extra={"reason": error.reason, **error.fields})
     count("TryAgain" if ours else "Refused", reason=error.reason)
     count_operator_errors(error)
-    # Who may send open links is trying things out on a laptop: tell what is wrong. Anyone else gets one same page.
+    # Open links are for trying the stack on a laptop, so they get the details. Everyone else gets the same page.
     facts = [error.reason, *map(str, error.fields.values())]
     return pages.problem(error, as_json=as_json, detail=": ".join(facts) if config.open_links else None)

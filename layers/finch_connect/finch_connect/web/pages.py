@@ -1,6 +1,6 @@
-"""What a person sees: small pages without script, image or third party, and the same answers as JSON for programs.
+"""What a person sees: small pages without scripts, images or third parties, and the same answers as JSON.
 
-Every value that goes into a page goes through `html.escape`, in one place.
+Every value in a page is escaped with `html.escape` in one place.
 """
 
 from __future__ import annotations
@@ -24,53 +24,53 @@ _PAGE = Template(
 )
 
 _CONFIRM = Template(
-    "<p>You are about to connect the system of <strong>$customer</strong>.</p>\n"
-    "<p>You will choose your provider, sign in there, and see what is shared before you agree.</p>\n"
+    "<p>You are about to connect the HR or payroll system of <strong>$customer</strong>.</p>\n"
+    "<p>You will choose your provider, sign in there, and see what will be shared before you agree.</p>\n"
     '<form method="post" action="/connect">\n<input type="hidden" name="link" value="$link">\n'
     '<input type="hidden" name="form_nonce" value="$form_nonce">\n<button>Continue to Finch</button>\n</form>\n'
-    "<p>Not your company? Close this page: nothing has happened yet.</p>"
+    "<p>Not your company? Close this page. Nothing has been shared yet.</p>"
 )
 
 _OUTCOMES: dict[Status, tuple[str, str]] = {
     Status.CONNECTED: ("You're connected", "Your system is connected. You can close this window."),
     Status.DENIED: (
         "Not connected",
-        "You chose not to give access, so nothing is shared. To connect after all, open your link again.",
+        "You chose not to give access, so nothing was shared. If you change your mind, open your link again.",
     ),
     Status.FAILED: (
         "That didn't work",
-        "The connection was not made and nothing is shared. Open your link again to retry.",
+        "The connection was not made, and nothing was shared. To try again, open your link again.",
     ),
     Status.QUARANTINED: (
         "Almost there",
-        "Your sign-in worked, but something needs a second look. The team that sent you here will be in touch; "
-        "you don't need to do anything.",
+        "Your sign-in worked, but the team that sent you here has to check something first. They will contact you. "
+        "You don't need to do anything.",
     ),
     Status.ORPHANED: (
         "That didn't work",
-        "The connection could not be completed. Open your link again to retry; it is safe to do so.",
+        "The connection could not be completed. To try again, open your link again. It is safe to do so.",
     ),
     Status.CLAIMED: (
-        "Already being finished",
-        "This connection is being completed in another window. Give it a few seconds, and look there.",
+        "Already in progress",
+        "This connection is being completed in another window. It takes a few seconds. Please continue there.",
     ),
 }
 
 
 def page(title: str, content: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    """Return a page. `title` is text; `content` is markup whose values were escaped already."""
+    """Return a page. `title` is text. `content` is markup whose values are already escaped."""
     return Response(status, _PAGE.substitute(title=html.escape(title), content=content), headers=headers or {})
 
 
 def confirm(customer: str, link: str, form_nonce: str) -> Response:
-    """Return the page that names the customer and starts nothing until its one button is pressed."""
+    """Return the page that names the customer. Nothing starts before its one button is pressed."""
     values = {"customer": customer, "link": link, "form_nonce": form_nonce}
     content = _CONFIRM.substitute({name: html.escape(value) for name, value in values.items()})
     return page("Connect your HR or payroll system", content)
 
 
 def outcome(status: Status, *, as_json: bool = False) -> Response:
-    """Return what became of a flow, for a person or for a program."""
+    """Return the answer for a flow's status, as a page or as JSON."""
     if as_json:
         return json_body(200, {"status": status.value})
     title, sentence = _OUTCOMES[status]
@@ -78,15 +78,15 @@ def outcome(status: Status, *, as_json: bool = False) -> Response:
 
 
 def in_progress(*, as_json: bool = False) -> Response:
-    """Return the page that looks again every two seconds until the flow has settled."""
+    """Return the page that refreshes every two seconds until the flow has settled."""
     headers = {"Refresh": "2"}
     if as_json:
         return json_body(202, {"status": Status.CLAIMED.value}, headers={"Retry-After": "2"})
-    return page("One moment", "<p>Your connection is being completed. This page goes on by itself.</p>", 202, headers)
+    return page("One moment", "<p>Your connection is being completed. This page refreshes by itself.</p>", 202, headers)
 
 
 def problem(error: FinchConnectError, *, as_json: bool = False, detail: str | None = None) -> Response:
-    """Return an error: for a program as `application/problem+json` (RFC 9457). `detail` is for open links only."""
+    """Return an error as a page or as `application/problem+json` (RFC 9457). `detail` is for open links only."""
     headers = {"Retry-After": "5"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     sentence = error.sentence if detail is None else f"{error.sentence} ({detail})"
     if as_json:
@@ -109,5 +109,5 @@ def json_body(
 
 
 def redirect(location: str) -> Response:
-    """Return a 303: the browser asks the new address with GET, whatever it did before (RFC 9110 section 15.4.4)."""
+    """Return a 303: the browser requests the new address with GET after any method (RFC 9110 section 15.4.4)."""
     return Response(303, headers={"Location": location})

@@ -1,4 +1,4 @@
-"""The pages' one style sheet, and the hash by which the Content-Security-Policy allows it."""
+"""The pages' one style sheet, and the hash with which the Content-Security-Policy allows it."""
 
 import base64
 import hashlib
