@@ -1,7 +1,7 @@
-"""A browser for scripts: keeps cookies as browsers do, follows nothing by itself, shows what it got.
+"""A browser for scripts: it handles cookies as browsers do, follows no redirect by itself, and shows each response.
 
-Plain HTTP clients do not send Secure cookies to http://localhost, as browsers do; so the cookies are kept here:
-by host name (ports are ignored, RFC 6265 section 8.5), with Max-Age.
+Plain HTTP clients do not send Secure cookies to http://localhost; browsers do. So this one stores cookies itself, by
+host name (ports are ignored, RFC 6265 section 8.5) and with Max-Age.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TIMEOUT_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One answer. `location` is absolute; `set_cookies` are the Set-Cookie headers as they came."""
+    """One response. `location` is absolute. `set_cookies` holds the Set-Cookie headers unchanged."""
 
     url: str
     status: int
@@ -37,31 +37,31 @@ class Browser:
         self._cookies: dict[str, dict[str, tuple[str, float | None]]] = {}
 
     def get(self, url: str, headers: Mapping[str, str] | None = None, *, follow: bool = False) -> Page:
-        """Ask for an address; `follow` goes after its redirects."""
+        """Request a URL. With `follow`, follow its redirects."""
         page = self._send("GET", url, headers or {}, None)
         while follow and page.location is not None:
             page = self._send("GET", page.location, headers or {}, None)
         return page
 
     def post(self, url: str, data: Mapping[str, str], headers: Mapping[str, str] | None = None) -> Page:
-        """Send a form."""
+        """Submit a form."""
         return self._send("POST", url, headers or {}, data)
 
     def request(self, method: str, url: str, headers: Mapping[str, str] | None = None) -> Page:
-        """Send any other request."""
+        """Send a request with any other method."""
         return self._send(method, url, headers or {}, None)
 
     def cookies(self, url: str) -> dict[str, str]:
-        """Return the live cookies that would go to this address."""
-        kept, now = self._cookies.get(urlsplit(url).hostname or "", {}), self._clock()
-        return {name: value for name, (value, ends) in kept.items() if ends is None or ends > now}
+        """Return the unexpired cookies that would be sent to this URL."""
+        stored, now = self._cookies.get(urlsplit(url).hostname or "", {}), self._clock()
+        return {name: value for name, (value, expires) in stored.items() if expires is None or expires > now}
 
     def set_cookie(self, url: str, name: str, value: str) -> None:
-        """Put a cookie in, as somebody who tampers would."""
+        """Set a cookie directly, as somebody who tampers with cookies would."""
         self._cookies.setdefault(urlsplit(url).hostname or "", {})[name] = (value, None)
 
     def forget_cookies(self) -> None:
-        """Become another browser."""
+        """Delete all cookies, as if this were another browser."""
         self._cookies.clear()
 
     def _send(self, method: str, url: str, headers: Mapping[str, str], data: Mapping[str, str] | None) -> Page:
@@ -73,14 +73,14 @@ class Browser:
                 method, url, headers=sent, data=data, allow_redirects=False, timeout=_TIMEOUT_SECONDS
             )
         set_cookies = tuple(answer.raw.headers.getlist("Set-Cookie"))
-        self._keep(url, set_cookies)
+        self._store_cookies(url, set_cookies)
         location = answer.headers.get("Location")
         absolute = urljoin(url, location) if location is not None else None
         return Page(url, answer.status_code, answer.headers, absolute, answer.text, set_cookies)
 
-    def _keep(self, url: str, set_cookies: tuple[str, ...]) -> None:
-        kept = self._cookies.setdefault(urlsplit(url).hostname or "", {})
+    def _store_cookies(self, url: str, set_cookies: tuple[str, ...]) -> None:
+        stored = self._cookies.setdefault(urlsplit(url).hostname or "", {})
         for line in set_cookies:
             for name, morsel in SimpleCookie(line).items():
-                ends = self._clock() + float(morsel["max-age"]) if morsel["max-age"] else None
-                kept[name] = (morsel.value, ends)
+                expires = self._clock() + float(morsel["max-age"]) if morsel["max-age"] else None
+                stored[name] = (morsel.value, expires)

@@ -1,4 +1,4 @@
-"""Something that is done again and again in a thread, for as long as its context lasts."""
+"""A task that a thread repeats for as long as its context lasts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Self
 
 
 class Polling(ABC):
-    """Takes turns until it is left, with `rest_seconds` before each. Leaving waits for the turn that is being taken."""
+    """Repeats a turn until the context ends, with `rest_seconds` before each. The exit waits for a running turn."""
 
     def __init__(self, name: str, rest_seconds: float = 0.0) -> None:
         self._rest_seconds = rest_seconds
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._take_turns, name=name, daemon=True)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -28,8 +28,8 @@ class Polling(ABC):
 
     @abstractmethod
     def _turn(self) -> None:
-        """Take one turn. An error ends the thread."""
+        """Do the task once. An exception ends the thread."""
 
-    def _take_turns(self) -> None:
+    def _run(self) -> None:
         while not self._stop.wait(self._rest_seconds):
             self._turn()

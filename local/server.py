@@ -1,4 +1,4 @@
-"""An HTTP server in a thread, for this machine only, gone with its context; it logs no address."""
+"""An HTTP server in a thread, for this machine only, that runs as long as its context. It logs no URL."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ type Wsgi = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
 
 
 class Server:
-    """Serves a WSGI app on 127.0.0.1; port 0 takes a free one. Raises OSError or SystemExit when the port is taken."""
+    """Serves a WSGI app on 127.0.0.1. Port 0 picks a free port. Raises OSError or SystemExit if the port is taken."""
 
     def __init__(self, name: str, port: int, app: Wsgi) -> None:
         self._server = _ThreadedServer("127.0.0.1", port, app, _QuietHandler)
@@ -35,25 +35,25 @@ class Server:
 
     @property
     def cpu_seconds(self) -> float:
-        """Return the CPU time that its answers have taken so far."""
+        """Return the CPU seconds that finished requests have taken so far."""
         return self._server.cpu_seconds
 
 
 class _ThreadedServer(ThreadedWSGIServer):
-    """One thread a request, whose CPU time is counted when it ends."""
+    """Handles each request in its own thread, and adds up the threads' CPU time."""
 
     cpu_seconds = 0.0
     _lock = threading.Lock()
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Answer, and count."""
+        """Handle the request, then add its CPU time."""
         super().process_request_thread(request, client_address)
         with self._lock:
             self.cpu_seconds += time.thread_time()
 
 
 class _QuietHandler(WSGIRequestHandler):
-    """Logs nothing: the addresses hold codes, states and links."""
+    """Logs nothing, because the URLs contain codes, states and links."""
 
     def log(self, type: str, message: str, *args: Any) -> None:  # noqa: A002  # werkzeug's name
         """Log nothing."""

@@ -1,4 +1,4 @@
-"""What the environment says to the laptop's tools: the one place under `local/` that reads it."""
+"""Settings of the local tools, from environment variables. No other module under `local/` reads the environment."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _LAST_PORT = 65535
 
 
 class SettingsError(Exception):
-    """The environment asks for something that cannot be; the text says what to do."""
+    """An environment variable has a value that cannot work. The text says what works."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSettings:
-    """For `make demo`. `real`: (client id, client secret) of an application in the real Finch sandbox."""
+    """Settings of `make demo`. `real`: (client id, client secret) of an application in the real Finch sandbox."""
 
     port: int
     once: bool
@@ -31,22 +31,25 @@ def demo_settings(environment: Mapping[str, str] = os.environ) -> DemoSettings:
     """Read PORT, DEMO_ONCE, CONNECT_MODE, FINCH_CLIENT_ID and FINCH_CLIENT_SECRET. Raises SettingsError."""
     port = environment.get("PORT", str(DEFAULT_PORT))
     if not port.isdigit() or not 0 < int(port) <= _LAST_PORT:
-        raise SettingsError(f"PORT={port} is no port; choose a number between 1 and {_LAST_PORT}.")
+        raise SettingsError(f"PORT must be a number from 1 to {_LAST_PORT}, not '{port}'.")
     pair = environment.get("FINCH_CLIENT_ID", ""), environment.get("FINCH_CLIENT_SECRET", "")
     if any(pair) and not all(pair):
         raise SettingsError(
-            "For the real Finch sandbox set both FINCH_CLIENT_ID and FINCH_CLIENT_SECRET; else neither."
+            "For the real Finch sandbox, set both FINCH_CLIENT_ID and FINCH_CLIENT_SECRET. Otherwise, set neither."
         )
     mode = environment.get("CONNECT_MODE", "static")
     if mode not in {"static", "session"}:
-        raise SettingsError(f"CONNECT_MODE={mode} is no form of the redirect; choose static or session.")
+        raise SettingsError(f"CONNECT_MODE must be static or session, not '{mode}'.")
     once = environment.get("DEMO_ONCE", "") not in {"", "0"}
     return DemoSettings(int(port), once, mode, pair if all(pair) else None)
 
 
 @dataclass(frozen=True, slots=True)
 class LoadSettings:
-    """For `make load`. `faults` is a share from 0 to 1; nobody new comes after `minutes`; `overdue` rows are swept."""
+    """Settings of `make load`.
+
+    `faults` is a share from 0 to 1. No new person starts after `minutes`. `overdue` rows wait for the sweeper.
+    """
 
     flows: int
     browsers: int
@@ -63,7 +66,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> LoadSettings:
     def number(name: str, default: int, most: int, least: int = 1) -> int:
         text = environment.get(name, "") or str(default)
         if not text.isdigit() or not least <= int(text) <= most:
-            raise SettingsError(f"{name}={text} does not work; choose a whole number from {least} to {most:,}.")
+            raise SettingsError(f"{name} must be a whole number from {least} to {most:,}, not '{text}'.")
         return int(text)
 
     return LoadSettings(
@@ -78,11 +81,14 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> LoadSettings:
 
 
 def tool_environment() -> dict[str, str]:
-    """Return the environment for a tool of this virtual environment: its `bin` first, and no AWS account of yours."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
-    return {**ours, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{ours.get('PATH', os.defpath)}"}
+    """Return the environment for a tool of this virtual environment, with its `bin` first in PATH.
+
+    The AWS_ variables are left out, so that they do not lead a tool to the developer's AWS account.
+    """
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return {**inherited, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{inherited.get('PATH', os.defpath)}"}
 
 
 def architecture() -> str:
-    """Return this machine's processor as Lambda names it."""
+    """Return this machine's processor architecture by Lambda's name for it."""
     return "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"

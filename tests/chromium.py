@@ -1,4 +1,4 @@
-"""The machine's own Chromium, one for all tests that look at pages or ask for its URL parser."""
+"""One Chromium for all tests that render pages or compare with its URL parser."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FLAGS = [
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Browser]:
-    """The machine's own Chromium, or the one that Playwright installed."""
+    """The Chromium that is installed on this machine, or else Playwright's."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=FLAGS)

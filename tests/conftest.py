@@ -1,4 +1,4 @@
-"""One emulator and one deployment of each form, shared by every test that needs the real stack."""
+"""One emulator with one deployment of each form of the redirect, shared by all tests that need the real stack."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ TIMEOUT_SECONDS = 60.0
 
 @pytest.fixture(scope="session")
 def local_stack() -> Iterator[LocalStack]:
-    """The emulator with the built template; the functions' roles are enforced."""
+    """The emulator with the built template. The functions' roles are enforced."""
     with LocalStack.start(auth=True) as running:
         yield running
 
 
 @pytest.fixture
 def emulated_aws(monkeypatch: pytest.MonkeyPatch, local_stack: LocalStack) -> None:
-    """An operator's environment, with the emulator as its AWS account."""
+    """Environment variables of an operator whose AWS account is the emulator."""
     account = {
         "ENDPOINT_URL": local_stack.endpoint_url,
         "DEFAULT_REGION": REGION,
@@ -60,7 +60,7 @@ def finch_server() -> Iterator[Simulator]:
 
 @pytest.fixture
 def finch(finch_server: Simulator) -> Iterator[Simulator]:
-    """The simulated Finch, as if it had just started."""
+    """The simulated Finch, as if it had just started. After the test, its tokens are added to the canaries."""
     finch_server.forget()
     finch_server.client_secret = CLIENT_SECRET
     yield finch_server
@@ -69,7 +69,7 @@ def finch(finch_server: Simulator) -> Iterator[Simulator]:
 
 
 def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str, **more: str) -> RunningStack:
-    """Deploy a stack of a test's own, in front of the simulated Finch."""
+    """Deploy a separate stack that uses the simulated Finch."""
     stack = local_stack.deploy(
         stage=stage,
         client_secret=CLIENT_SECRET,
@@ -78,7 +78,7 @@ def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str, *
             "FinchApiUrl": finch.url,
             "FinchConnectUrl": finch.url,
             "ConnectMode": mode,
-            "LogLevel": "DEBUG",  # so that what must not be logged is looked for where most is logged
+            "LogLevel": "DEBUG",  # most is logged here, so leaks into the logs are found
             "AllowedProducts": "company directory individual",
             "AllowedReturnUrls": f"{url}/connected",
             **more,
@@ -90,26 +90,26 @@ def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str, *
 
 @pytest.fixture(scope="session")
 def static_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
-    """A deployment in the static form."""
+    """A deployment that uses the static form of the redirect."""
     return deployed(local_stack, finch_server, "local", "static")
 
 
 @pytest.fixture(scope="session")
 def session_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningStack:
-    """A deployment in the session form, of the same build, in the same emulator."""
+    """A deployment that uses the session form, from the same build and in the same emulator."""
     return deployed(local_stack, finch_server, "session", "session")
 
 
 @pytest.fixture(params=["static", "session"])
 def stack(request: pytest.FixtureRequest) -> RunningStack:
-    """Both forms of the redirect, one after the other."""
+    """The stack of each form of the redirect: the test runs once with each."""
     running: RunningStack = request.getfixturevalue(f"{request.param}_stack")
     return running
 
 
 @dataclass
 class Customer:
-    """One customer with one link and one browser; each test has customers of its own."""
+    """A customer with one link and one browser. Every test has its own customers."""
 
     stack: RunningStack
     finch: Simulator
@@ -122,11 +122,11 @@ class Customer:
 
     @property
     def flow_id(self) -> str:
-        """The link's one flow."""
+        """The id of the link's flow."""
         return flow_id_of(self.customer_id, self.link_id)
 
     def link(self, **claims: Any) -> str:
-        """Return the link's address, signed as a team's backend signs it."""
+        """Return the link's URL, signed as a team's backend signs it. A claim of None is left out."""
         kid, key = self.stack.link_key()
         now = int(time.time())
         content: dict[str, Any] = {
@@ -148,34 +148,34 @@ class Customer:
         return f"{self.stack.public_url}/connect?link={signed}"
 
     def start(self, **claims: Any) -> str:
-        """Open the link; return where it leads at Finch."""
+        """Open the link. Return the URL at Finch that it redirects to."""
         page = self.browser.get(self.link(**claims))
         assert page.status == 303, page.text
         assert page.location is not None
         return page.location
 
     def approved(self, **claims: Any) -> str:
-        """Open the link and approve at Finch; return the callback's address, not yet opened."""
+        """Open the link and approve at Finch. Return the callback's URL, not yet opened."""
         return self.approve(self.start(**claims))
 
     def approve(self, authorize_url: str) -> str:
-        """Approve at Finch; return the callback's address."""
+        """Approve at Finch. Return the callback's URL, not yet opened."""
         return approve(Browser(), authorize_url, username=self.username, provider=self.provider)
 
     def denied(self) -> str:
-        """Open the link and say no at Finch; return the callback's address."""
+        """Open the link and refuse at Finch. Return the callback's URL, not yet opened."""
         return deny(Browser(), self.start())
 
     def come_back(self, callback: str, **headers: str) -> Page:
-        """Open the callback's address."""
+        """Open the callback's URL."""
         return self.browser.get(callback, headers)
 
     def connect(self) -> dict[str, Any]:
-        """Do it all; return the receipt's claims."""
+        """Connect from the link to the callback. Return the receipt's claims."""
         return self.receipt(self.come_back(self.approved()))
 
     def receipt(self, page: Page) -> dict[str, Any]:
-        """Read the receipt of a redirect, as a team's backend does."""
+        """Verify a redirect's receipt as a team's backend does. Return its claims."""
         assert page.status == 303, page.text
         assert page.location is not None
         kid, key = self.stack.link_key()
@@ -187,20 +187,20 @@ class Customer:
         return claims
 
     def row(self) -> Flow | None:
-        """Read the flow's row."""
+        """Return the flow's row, or None."""
         key = {"id": {"S": f"flow#{self.flow_id}"}}
         table = self.stack.outputs["TableName"]
         item = self.stack.client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True).get("Item")
         return flow_of(item) if item else None
 
     def status(self) -> str:
-        """Return the row's status."""
+        """Return the row's status, or `none` without a row."""
         row = self.row()
         return row.status.value if row else "none"
 
 
 class Inbox:
-    """The consumer's queue, read by all tests together; each event is checked against its contract."""
+    """The consumer's queue, which all tests share. Each event is validated against its contract."""
 
     def __init__(self, stack: RunningStack) -> None:
         self._stack = stack
@@ -214,11 +214,11 @@ class Inbox:
         return [event for event in self.events if event["detail"]["flow_id"] == customer.flow_id]
 
     def wait_for(self, customer: Customer, number: int = 1) -> list[dict[str, Any]]:
-        """Wait until that many events of the customer's flow are there, and return them."""
+        """Wait until that many events of the customer's flow have arrived, and return them."""
         wait_for(
             lambda: len(self.of(customer)) >= number,
             timeout=TIMEOUT_SECONDS,
-            problem=lambda: f"not {number} events: {self.of(customer)}",
+            problem=lambda: f"expected {number} events, received {self.of(customer)}",
         )
         return self.of(customer)
 
@@ -234,7 +234,7 @@ def inbox(stack: RunningStack) -> Inbox:
 
 @pytest.fixture
 def a_customer(stack: RunningStack, finch: Simulator) -> Callable[..., Customer]:
-    """Make customers of the stack."""
+    """Return a function that makes customers of the stack."""
     return lambda **facts: Customer(stack, finch, **facts)
 
 
@@ -245,12 +245,12 @@ def customer(a_customer: Callable[..., Customer]) -> Customer:
 
 
 def query_of(callback: str) -> dict[str, str]:
-    """Return the query parameters of an address."""
+    """Return a URL's query parameters."""
     return dict(parse_qsl(urlsplit(callback).query))
 
 
 def secret_versions(stack: RunningStack, arn_or_name: str) -> int:
-    """Return how many versions a secret has; 0 when there is none."""
+    """Return the number of versions of a secret: 0 if it does not exist."""
     client = stack.client("secretsmanager")
     try:
         return len(client.list_secret_version_ids(SecretId=arn_or_name, IncludeDeprecated=True)["Versions"])

@@ -1,1 +1,1 @@
-"""A SaaS team's app that integrates the stack, and `make demo`, which runs it all."""
+"""A SaaS team's app that integrates the stack, and `make demo`, which runs both."""

@@ -1,8 +1,8 @@
-"""`make demo`: the stack on this machine, one connection made by itself and told step by step, then yours to try.
+"""`make demo`: starts the stack on this machine, makes one connection step by step, then stays up for you to try.
 
-PORT chooses another port than 3000; DEMO_ONCE=1 ends after the one connection; CONNECT_MODE=session is the other form
-of the redirect. With FINCH_CLIENT_ID and FINCH_CLIENT_SECRET in the environment it is the real Finch sandbox, and you
-make the connection yourself.
+PORT sets another port than 3000. DEMO_ONCE=1 ends the demo after that connection. CONNECT_MODE=session uses the other
+form of the redirect. With FINCH_CLIENT_ID and FINCH_CLIENT_SECRET in the environment, the demo uses the real Finch
+sandbox, and you make the connection yourself.
 """
 
 from __future__ import annotations
@@ -33,30 +33,30 @@ from local.simulator.person import approve
 EVENT_SECONDS = 30.0
 BY_HAND_SECONDS = 600.0
 INTERRUPTED = 130
-"""The shell's own code for Ctrl-C: whoever asked for one connection did not get it."""
+"""The shell's exit code for Ctrl-C, because the one connection of DEMO_ONCE was not made."""
 
 PRODUCTS = "company directory individual employment payment pay_statement"
 _SECRET_PARAMETERS = frozenset({"state", "code", "link", "finch_receipt", "session"})
 
 
 class Terminal:
-    """Talks to a person: steps with their time, facts in columns, colours where they can be seen."""
+    """Prints for a person: steps with the time elapsed, facts in columns, and styles only on a terminal."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._bold, self._dim, self._plain = ("\033[1m", "\033[2m", "\033[0m") if sys.stdout.isatty() else ("", "", "")
 
     def step(self, what: str) -> None:
-        """Say what is being done now."""
+        """Print the current step with the time elapsed."""
         elapsed = time.monotonic() - self._began
         print(f"{self._dim}{elapsed:6.1f} s{self._plain}  {what}", flush=True)
 
     def title(self, what: str) -> None:
-        """Begin a part."""
+        """Print the heading of a section."""
         print(f"\n{self._bold}{what}{self._plain}", flush=True)
 
     def facts(self, facts: Mapping[str, object]) -> None:
-        """Show names and values in columns."""
+        """Print names and values in columns."""
         width = max(map(len, facts), default=0)
         for name, value in facts.items():
             print(f"   {name:<{width}}  {value}", flush=True)
@@ -75,7 +75,7 @@ def run(settings: DemoSettings, terminal: Terminal) -> int:
         )
         inbox = cleanup.enter_context(Inbox(stack.client("sqs"), stack.queue_url))
         stack.api_gateway.serve_app(_app(stack, inbox))
-        terminal.step("Up")
+        terminal.step("Ready")
         if finch is not None:
             finch.redirect_uris.add(f"{stack.public_url}/callback")
             made = _connect_or_explain(stack, inbox, terminal)
@@ -83,8 +83,8 @@ def run(settings: DemoSettings, terminal: Terminal) -> int:
             made = _connect_by_hand(stack, inbox, terminal, wait=settings.once)
         if settings.once:
             return 0 if made else 1
-        terminal.title(f"Now you: open {stack.public_url}/")
-        print("   Log in at the provider with smallco / letmein. Ctrl-C ends everything.\n", flush=True)
+        terminal.title(f"Your turn: open {stack.public_url}/")
+        print("   Log in at the provider with smallco / letmein. Press Ctrl-C to stop everything.\n", flush=True)
         threading.Event().wait()
     return 0
 
@@ -100,7 +100,7 @@ def _parameters(url: str, settings: DemoSettings, finch: Simulator | None) -> Ma
 
 def _simulated(finch: Simulator | None) -> Simulator:
     if finch is None:
-        raise EngineError("There is no simulated Finch in this demo.")
+        raise EngineError("This demo uses the real Finch sandbox, so there is no simulator.")
     return finch
 
 
@@ -127,59 +127,63 @@ def _app(stack: RunningStack, inbox: Inbox) -> Any:
 
 def _connect_or_explain(stack: RunningStack, inbox: Inbox, terminal: Terminal) -> bool:
     try:
-        return _connect_by_itself(stack, inbox, terminal)
-    except RuntimeError as error:  # how `approve` says that Finch showed a page instead of going on
-        return _gave_up(str(error), stack, "ConnectFunction")
+        return _connect_automatically(stack, inbox, terminal)
+    except RuntimeError as error:  # from `approve`: Finch showed a page instead of redirecting
+        return _report_failure(str(error), stack, "ConnectFunction")
 
 
-def _connect_by_itself(stack: RunningStack, inbox: Inbox, terminal: Terminal) -> bool:
-    """Play team, person and consumer once over HTTP; tell each step without a secret. Return whether it worked."""
+def _connect_automatically(stack: RunningStack, inbox: Inbox, terminal: Terminal) -> bool:
+    """Act as team, person and consumer once over HTTP. Print each step without secrets. Return whether it worked."""
     kid, key = stack.link_key()
     customer = next(iter(CUSTOMERS))
     browser, person = Browser(), Browser()
     terminal.title("1. The team signs a link for its customer")
     url = f"{stack.public_url}/connect"
-    where = f"{stack.public_url}/connected"
     link = sign_link(
-        connect_url=url, kid=kid, key=key, customer_id=customer, customer_name=CUSTOMERS[customer], return_url=where
+        connect_url=url,
+        kid=kid,
+        key=key,
+        customer_id=customer,
+        customer_name=CUSTOMERS[customer],
+        return_url=f"{stack.public_url}/connected",
     )
     signed = jwt.decode(dict(parse_qsl(urlsplit(link).query))["link"], options={"verify_signature": False})
     terminal.facts({"link": f"{url}?link=***", **{f"  {name}": value for name, value in signed.items()}})
 
-    terminal.title("2. The browser opens it and is sent to Finch")
-    sent = browser.get(link)
-    if sent.location is None:
-        return _gave_up(f"the link was answered with {sent.status}", stack, "ConnectFunction")
-    terminal.facts(_shown(sent.location))
+    terminal.title("2. The browser opens the link and is redirected to Finch")
+    started = browser.get(link)
+    if started.location is None:
+        return _report_failure(f"the link returned status {started.status}", stack, "ConnectFunction")
+    terminal.facts(_shown(started.location))
 
-    terminal.title("3. The person agrees, chooses a provider and logs in; Finch sends the browser back")
-    callback = approve(person, sent.location)
+    terminal.title("3. The person agrees, chooses a provider and logs in. Finch redirects the browser back")
+    callback = approve(person, started.location)
     terminal.facts(_shown(callback))
 
-    terminal.title("4. The callback claims the state, exchanges the code, stores the token")
-    back = browser.get(callback)
-    if back.location is None:
-        return _gave_up(f"the callback was answered with {back.status}", stack, "CallbackFunction")
+    terminal.title("4. The callback claims the flow's row, exchanges the code and stores the token")
+    finished = browser.get(callback)
+    if finished.location is None:
+        return _report_failure(f"the callback returned status {finished.status}", stack, "CallbackFunction")
     try:
         receipt = verify_receipt(
-            dict(parse_qsl(urlsplit(back.location).query)).get("finch_receipt", ""),
+            dict(parse_qsl(urlsplit(finished.location).query)).get("finch_receipt", ""),
             key=key,
             issuer=stack.public_url,
             customer_id=customer,
         )
     except ReceiptError as error:
-        return _gave_up(f"the receipt is {error}", stack, "CallbackFunction")
-    terminal.facts({**_shown(back.location), "receipt says": receipt["status"]})
+        return _report_failure(f"the receipt is {error}", stack, "CallbackFunction")
+    terminal.facts({**_shown(finished.location), "receipt's status": receipt["status"]})
     if receipt["status"] != "connected":
-        return _gave_up(f"the receipt says {receipt['status']}", stack, "CallbackFunction")
+        return _report_failure(f"the receipt's status is {receipt['status']}", stack, "CallbackFunction")
 
-    terminal.title("5. The team's queue has the event")
+    terminal.title("5. The event is on the team's queue")
     event = inbox.wait_for(str(receipt["flow_id"]), EVENT_SECONDS)
     if event is None:
-        return _gave_up(f"no event came within {EVENT_SECONDS:.0f} s", stack, "RelayFunction")
+        return _report_failure(f"no event arrived within {EVENT_SECONDS:.0f} s", stack, "RelayFunction")
     _show_event(event)
 
-    terminal.title("6. The token is in the vault, and nowhere else")
+    terminal.title("6. The token is in the vault and nowhere else")
     secrets = stack.client("secretsmanager")
     described = secrets.describe_secret(SecretId=event["detail"]["secret_arn"])
     version = next(version for version, stages in described["VersionIdsToStages"].items() if "AWSCURRENT" in stages)
@@ -188,11 +192,11 @@ def _connect_by_itself(stack: RunningStack, inbox: Inbox, terminal: Terminal) ->
 
 
 def _connect_by_hand(stack: RunningStack, inbox: Inbox, terminal: Terminal, *, wait: bool) -> bool:
-    """Say how to connect through the real Finch sandbox; wait for it if asked to."""
-    terminal.title("The real Finch sandbox: this connection is yours to make")
+    """Print how to connect through the real Finch sandbox. With `wait`, wait for the connection."""
+    terminal.title("Make a connection through the real Finch sandbox")
     steps = {
-        "1.": f"In Finch's dashboard add the redirect URI {stack.public_url}/callback",
-        "2.": f"Open {stack.public_url}/ and press 'Connect your payroll'",
+        "1.": f"In Finch's dashboard, add the redirect URI {stack.public_url}/callback",
+        "2.": f"Open {stack.public_url}/ and click 'Connect your payroll'",
         "3.": "Choose any provider and log in with smallco / letmein",
     }
     terminal.facts(steps)
@@ -200,26 +204,26 @@ def _connect_by_hand(stack: RunningStack, inbox: Inbox, terminal: Terminal, *, w
         return True
     event = inbox.wait_for(None, BY_HAND_SECONDS)
     if event is None:
-        print(f"\nNo connection came within {BY_HAND_SECONDS / 60:.0f} minutes.", file=sys.stderr)
+        print(f"\nNo connection was made within {BY_HAND_SECONDS / 60:.0f} minutes.", file=sys.stderr)
         return False
     _show_event(event)
     return event["detail-type"] in {"Connection Established", "Connection Reauthorized"}
 
 
 def _shown(url: str) -> dict[str, object]:
-    """Return an address's parts for showing; what is secret in it is ***."""
+    """Return a URL's parts for printing, with *** for the value of each secret parameter."""
     split = urlsplit(url)
     parameters = {f"  {name}": "***" if name in _SECRET_PARAMETERS else value for name, value in parse_qsl(split.query)}
     return {"address": f"{split.scheme}://{split.netloc}{split.path}", **parameters}
 
 
 def _show_event(event: Mapping[str, Any]) -> None:
-    wanted = {name: event[name] for name in ("detail-type", "source", "time", "detail")}
-    print("   " + json.dumps(wanted, indent=2).replace("\n", "\n   "), flush=True)
+    shown = {name: event[name] for name in ("detail-type", "source", "time", "detail")}
+    print("   " + json.dumps(shown, indent=2).replace("\n", "\n   "), flush=True)
 
 
-def _gave_up(why: str, stack: RunningStack, function: str) -> bool:
-    print(f"\nThe connection was not made: {why}. {function} says:", file=sys.stderr)
+def _report_failure(why: str, stack: RunningStack, function: str) -> bool:
+    print(f"\nThe connection was not made: {why}. The last lines of {function}'s log:", file=sys.stderr)
     print("\n".join(stack.logs(function)[-12:]), file=sys.stderr)
     return False
 
@@ -227,8 +231,8 @@ def _gave_up(why: str, stack: RunningStack, function: str) -> bool:
 def main(
     start: Callable[[DemoSettings, Terminal], int] = run, settings_of: Callable[[], DemoSettings] = demo_settings
 ) -> int:
-    """Run until the end or Ctrl-C; return the exit code."""
-    # However it is asked to end, it ends by its context managers: a shell's background job has SIGINT ignored.
+    """Run until the end or Ctrl-C. Return the exit code."""
+    # Both signals end the demo through its context managers. A shell ignores SIGINT in a background job.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     once = False
@@ -240,11 +244,11 @@ def main(
         print(f"\n{error}", file=sys.stderr)
         return 1
     except requests.RequestException as error:
-        # The class alone: its text quotes the address, and that may carry a link or a code.
-        print(f"\nThe local stack did not answer ({type(error).__name__}). Please run this again.", file=sys.stderr)
+        # Only the class, because the text quotes the URL, which may contain a link or a code.
+        print(f"\nThe local stack did not answer ({type(error).__name__}). Run `make demo` again.", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("\nStopped; nothing is left running.")
+        print("\nStopped. Nothing is left running.")
         return INTERRUPTED if once else 0
 
 

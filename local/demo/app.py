@@ -1,7 +1,7 @@
-"""Northwind, a SaaS team's app: its customers connect their payroll, and it shows what its systems were told.
+"""Northwind, a SaaS team's app: its customers connect their payroll, and it shows the events it has received.
 
-It does what a team's backend has to do: sign a link, verify the receipt against the customer who is logged in, and
-listen to the bus.
+It does what a team's backend has to do: sign a link, verify that the receipt is about the customer who is logged in,
+and consume the bus's events.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ type Verify = Callable[[str, str, str], Mapping[str, Any]]
 """Receipt, customer id, nonce -> the receipt's claims. Raises ReceiptError."""
 
 type Events = Callable[[], Sequence[Mapping[str, Any]]]
-"""All events so far, the newest first."""
+"""Returns all events so far, newest first."""
 
 OUTCOMES = {
     "connected": ("good", "Your payroll is connected."),
-    "denied": ("calm", "You chose not to connect. You can do so at any time."),
+    "denied": ("calm", "You chose not to connect. You can still connect at any time."),
     "failed": ("bad", "That didn't work. Please try again."),
     "orphaned": ("bad", "The connection could not be completed. Please try again."),
     "quarantined": ("calm", "Your sign-in worked, but something needs a second look. We will be in touch."),
 }
 WAITING_SECONDS = 60
-"""So long the page looks for the event by itself; an event that is later shows when the page is opened again."""
+"""The page refreshes by itself for this long. An event that arrives later shows when the page is opened again."""
 
 _LIVE = {"Connection Established", "Connection Reauthorized"}
 _HEADERS = {
     "Cache-Control": "no-store",
-    "Referrer-Policy": "no-referrer",  # the way back carries a receipt
+    "Referrer-Policy": "no-referrer",  # the return URL carries a receipt
     "X-Content-Type-Options": "nosniff",
-    # No form-action: Chromium holds a form's redirects to it too, and the button's lead to Finch.
+    # No form-action, because Chromium applies it to a form's redirects too, and the button's form redirects to Finch.
     "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'",
 }
 
 
 def create_app(*, sign: Sign, verify: Verify, events: Events, clock: Callable[[], float] = time.time) -> Flask:
-    """Return the app; the session cookie's key is new for each run. `clock` returns epoch seconds."""
+    """Return the app. The session cookie's key is new for each run. `clock` returns epoch seconds."""
     app = Flask(__name__)
     app.secret_key = secrets.token_bytes(32)
     app.config["SESSION_COOKIE_SAMESITE"] = "Lax"
@@ -66,15 +66,15 @@ def create_app(*, sign: Sign, verify: Verify, events: Events, clock: Callable[[]
     @app.get("/")
     def home() -> str:
         customer = _customer()
-        heard = [event for event in events() if event["detail"]["customer_id"] == customer]
+        received = [event for event in events() if event["detail"]["customer_id"] == customer]
         awaited = session.get("awaited")
-        missing = awaited is not None and not any(event["detail"]["flow_id"] == awaited for event in heard)
+        missing = awaited is not None and not any(event["detail"]["flow_id"] == awaited for event in received)
         return render_template(
             "home.html",
             customers=CUSTOMERS,
             customer=customer,
-            connections=_connections(heard),
-            events=heard,
+            connections=_connections(received),
+            events=received,
             outcome=OUTCOMES.get(session.get("outcome", "")),
             waiting=missing and clock() < session["awaited_until"],
             late=missing,
@@ -111,10 +111,10 @@ def _customer() -> str:
     return str(session.get("customer", "acme"))
 
 
-def _connections(heard: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """Return what is connected now: the newest event of each connection, and whether it renewed it."""
+def _connections(received: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the newest event of each connection, with `renewed` if that event renewed the connection."""
     newest: dict[str, Mapping[str, Any]] = {}
-    for event in heard:
+    for event in received:
         if event["detail-type"] in _LIVE:
             shown = {**event["detail"], "renewed": event["detail-type"] == "Connection Reauthorized"}
             newest.setdefault(event["detail"]["connection_id"], shown)
@@ -122,7 +122,7 @@ def _connections(heard: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
 
 
 def _moment(occurred_at: str) -> str:
-    """Return an event's time (ISO 8601, UTC) as a person reads it, such as `15 Jan 2026, 12:04:05 UTC`."""
+    """Format an event's time (ISO 8601, UTC) for a person, such as `15 Jan 2026, 12:04:05 UTC`."""
     return f"{datetime.fromisoformat(occurred_at):%-d %b %Y, %H:%M:%S} UTC"
 
 

@@ -1,4 +1,4 @@
-"""The team's consumer: reads the queue behind the bus and keeps what it heard of each connection."""
+"""The team's consumer: reads the queue that is subscribed to the bus, and stores its events."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _NEEDED = frozenset({"event_id", "occurred_at", "customer_id", "flow_id"})
 
 
 class Inbox(Polling):
-    """Polls an SQS queue in a thread until it is left. Events come at least once, so `event_id` tells them apart.
+    """Polls an SQS queue in a thread until its context ends. Delivery is at least once; `event_id` drops duplicates.
 
-    What cannot be read stays on the queue: there a redrive policy takes it to a dead-letter queue.
+    A message that is not a valid event stays on the queue, so that a redrive policy moves it to a dead-letter queue.
     """
 
     def __init__(self, sqs: Any, queue_url: str) -> None:
@@ -30,12 +30,12 @@ class Inbox(Polling):
         self._changed = threading.Condition()
 
     def events(self) -> list[dict[str, Any]]:
-        """Return all events so far, the newest first: by when it happened, for the bus keeps no order."""
+        """Return all events so far, newest first. `occurred_at` decides, because the bus does not preserve order."""
         with self._changed:
             return sorted(self._events.values(), key=lambda event: str(event["detail"]["occurred_at"]), reverse=True)
 
     def wait_for(self, flow_id: str | None, seconds: float) -> dict[str, Any] | None:
-        """Wait for an event of a flow (None: of any), at most so long; None when there was none."""
+        """Wait at most `seconds` for an event of a flow (None: of any flow). Return None if there was none."""
 
         def found() -> dict[str, Any] | None:
             matching = (event for event in self._events.values() if flow_id in {None, event["detail"]["flow_id"]})
@@ -46,7 +46,7 @@ class Inbox(Polling):
             return found()
 
     def _turn(self) -> None:
-        # A queue that cannot be reached for a moment is asked again; the thread must not end unseen.
+        # If the queue cannot be reached for a moment, the next turn retries. The thread must not end unnoticed.
         with contextlib.suppress(BotoCoreError, ClientError):
             self._take()
 

@@ -1,4 +1,4 @@
-"""The real template on a laptop: built and deployed by SAM CLI into an emulator, served over HTTP, without Docker."""
+"""The real template on a laptop: SAM CLI builds it and deploys it into an emulator, without Docker."""
 
 from local.engine.stack import LocalStack, RunningStack
 

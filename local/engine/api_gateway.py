@@ -1,8 +1,8 @@
-"""API Gateway on this machine: SAM CLI's own local API server in front of the functions that the emulator runs.
+"""API Gateway on this machine: SAM CLI's local API server in front of the functions that the emulator runs.
 
-The code behind `sam local start-api` makes the payload (format 2.0, with `cookies`) and reads the answer, so routes
-come from the built template. These are SAM CLI's internal modules: the pin in requirements/local.in holds them still,
-and tests/engine fails loudly when they move.
+The code behind `sam local start-api` builds the payload (format 2.0, with `cookies`) and reads the response. The
+routes come from the built template. These are internal modules of SAM CLI, so requirements/local.in pins its version,
+and tests/engine fails when they change.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ _INTERNAL_SERVER_ERROR = json.dumps(
         "body": json.dumps({"message": "Internal Server Error"}),
     }
 )
-"""What API Gateway answers for a function that failed."""
+"""API Gateway's response when a function has failed."""
 
 
 ALIAS_NAME = "live"
 ALIAS = f"Alias{ALIAS_NAME}"
-"""What SAM appends to a function's logical id for the alias that the template names."""
+"""SAM appends this to a function's logical id for the alias that the template names."""
 
 
 class DeployedFunctions:
-    """What SAM's API server asks of a runner; each function runs where it was deployed.
+    """The runner of SAM's API server. It invokes each function where it is deployed.
 
-    At most `at_once` run at the same time, where that is given; the others wait.
+    With `at_once`, at most that many invocations run at the same time, and the others wait.
     """
 
     def __init__(self, lambda_client: Any, physical: Mapping[str, str], at_once: int | None = None) -> None:
         self._lambda = lambda_client
         self._physical = physical
         self.failure = "no function has failed"
-        """What the last function that failed said: API Gateway answers 500 and does not tell."""
-        self._turn: AbstractContextManager[Any] = BoundedSemaphore(at_once) if at_once else nullcontext()
+        """The error of the last function that failed. API Gateway's 500 does not contain it."""
+        self._slot: AbstractContextManager[Any] = BoundedSemaphore(at_once) if at_once else nullcontext()
 
     def is_debugging(self) -> bool:
-        """SAM asks whether a debugger is attached."""
+        """Return False: no debugger is attached."""
         return False
 
     def invoke(self, function_identifier: str, event: str, *_: Any, stdout: Any = None, **__: Any) -> None:
-        """Invoke a function by its logical id, as API Gateway does by its alias, and write its payload to `stdout`."""
+        """Invoke a function by its logical id, through its alias as API Gateway does. Write its payload to `stdout`."""
         name = self._physical[f"{function_identifier}{ALIAS}"]
         try:
-            with self._turn:
+            with self._slot:
                 answer = self._lambda.invoke(FunctionName=name, Payload=event.encode())
             failed, payload = "FunctionError" in answer, answer["Payload"].read().decode()
-        except (BotoCoreError, ClientError) as error:  # the emulator went away under a request
+        except (BotoCoreError, ClientError) as error:  # the emulator stopped during the request
             failed, payload = True, str(error)
         if failed:
             self.failure = f"{function_identifier}: {payload}"
@@ -69,9 +69,9 @@ class DeployedFunctions:
 
 
 class ApiGateway(Server):
-    """One HTTP server: the stack's routes, and an app for everything else.
+    """One HTTP server for the stack's routes and for an app that gets all other paths.
 
-    It answers as API Gateway does where Flask would not: no HEAD for a GET route, no automatic OPTIONS.
+    Where Flask differs from API Gateway, this follows API Gateway: no HEAD for a GET route, no automatic OPTIONS.
     """
 
     def __init__(self, port: int, app: Wsgi | None = None) -> None:
@@ -83,7 +83,7 @@ class ApiGateway(Server):
         self.url = f"http://localhost:{self.port}"
 
     def serve_api(self, template: Path, functions: DeployedFunctions) -> frozenset[tuple[str, str]]:
-        """Serve the routes of a built template; return them as (method, path)."""
+        """Serve the routes of a built template, and return them as (method, path)."""
         stacks, _ = SamLocalStackProvider.get_stacks(str(template), language_extensions_enabled=False)
         api = ApiProvider(stacks, cwd=str(template.parent)).api
         service = LocalApigwService(api=api, lambda_runner=functions, port=self.port, host="127.0.0.1")
@@ -93,7 +93,7 @@ class ApiGateway(Server):
         return routes
 
     def serve_app(self, app: Wsgi | None) -> None:
-        """Serve this app for everything that is no route of the stack."""
+        """Serve this app for every path that is not a route of the stack. None removes the app."""
         self._app = app
 
     def _dispatch(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
@@ -106,7 +106,7 @@ class ApiGateway(Server):
 
 
 def _not_found(start_response: StartResponse) -> Iterable[bytes]:
-    """API Gateway's own answer to a route that is not there."""
+    """Answer as API Gateway does when there is no such route."""
     body = json.dumps({"message": "Not Found"}).encode()
     status = HTTPStatus.NOT_FOUND
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]

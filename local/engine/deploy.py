@@ -1,4 +1,4 @@
-"""`sam build` and `sam deploy` into the emulator; what it drops is put right, what it claims is put to the test."""
+"""Run `sam build` and `sam deploy` into the emulator, set what the emulator drops, and verify the result."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from local.engine.supervised import ROOT, EngineError
 from local.settings import tool_environment
 
 type Clients = Callable[[str], Any]
-"""Returns a boto3 client of the emulator for a service's name."""
+"""Takes a service's name and returns the emulator's boto3 client for it."""
 
 BUILD = ROOT / ".aws-sam" / "build"
 _BUILT_FROM = BUILD / "built-from.sha256"
@@ -35,12 +35,12 @@ _SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers")
 _DELIVERY_SECONDS = 60.0
 
 REFUSED_BY_EMULATOR = frozenset({"AWS::Events::EventBusPolicy"})
-"""Resource types that make MiniStack 1.5.33 refuse a whole template."""
+"""Resource types for which MiniStack 1.5.33 refuses the whole template."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deployed:
-    """A stack as CloudFormation tells of it: its outputs, and physical names by logical id."""
+    """A stack as CloudFormation describes it: its outputs, and physical names by logical id."""
 
     name: str
     stage: str
@@ -50,7 +50,7 @@ class Deployed:
 
 
 def build() -> Path:
-    """Run `sam build` unless this very source is built; return the built template. Raises EngineError."""
+    """Run `sam build` unless the current sources are built already. Return the built template. Raises EngineError."""
     built_from = _digest_of_sources()
     template = BUILD / "template.yaml"
     if template.exists() and _BUILT_FROM.exists() and _BUILT_FROM.read_text() == built_from:
@@ -61,21 +61,21 @@ def build() -> Path:
 
 
 def for_emulator(template: Path) -> Path:
-    """Write the built template without the resource types that MiniStack refuses; return its path.
+    """Write the built template without the resource types that MiniStack refuses. Return the new file's path.
 
-    This is the one difference between what is deployed here and what is deployed to AWS; `settle_in` makes up for it.
+    This is the only difference between the template deployed here and the one deployed to AWS.
     """
     content = yaml_parse(template.read_text())
-    kept = {name: body for name, body in content["Resources"].items() if body["Type"] not in REFUSED_BY_EMULATOR}
+    accepted = {name: body for name, body in content["Resources"].items() if body["Type"] not in REFUSED_BY_EMULATOR}
     path = template.with_name("template-emulator.yaml")
-    path.write_text(yaml_dump({**content, "Resources": kept}))
+    path.write_text(yaml_dump({**content, "Resources": accepted}))
     return path
 
 
 def deploy(
     template: Path, *, name: str, stage: str, parameters: Mapping[str, str], endpoint_url: str, clients: Clients
 ) -> Deployed:
-    """Deploy the built template as one stack, with a consumer's queue behind its bus. Raises EngineError."""
+    """Deploy the built template as one stack, and subscribe a consumer's queue to its bus. Raises EngineError."""
     overrides = [f'{key}="{value}"' for key, value in {"Stage": stage, **parameters}.items() if value]
     arguments = [
         "deploy",
@@ -108,8 +108,8 @@ def deploy(
     )
 
 
-def settle_in(deployed: Deployed, client_secret: str, clients: Clients) -> None:
-    """Put in Finch's client secret, as whoever deploys does, and set what the emulator dropped: the table's TTL."""
+def configure(deployed: Deployed, client_secret: str, clients: Clients) -> None:
+    """Store Finch's client secret, as an operator does after a deployment, and set the TTL that the emulator drops."""
     clients("secretsmanager").put_secret_value(
         SecretId=deployed.outputs["ClientCredentialsSecretArn"],
         SecretString=json.dumps({"client_secret": client_secret}),
@@ -121,12 +121,13 @@ def settle_in(deployed: Deployed, client_secret: str, clients: Clients) -> None:
 def verify(
     deployed: Deployed, clients: Clients, url: str, routes: Iterable[tuple[str, str]], failure: Callable[[], str]
 ) -> None:
-    """Assert what CREATE_COMPLETE does not prove. Raises EngineError that names what is missing.
+    """Check what CREATE_COMPLETE does not prove. Raises EngineError that names what does not work.
 
-    `failure` tells what the last function that failed said.
+    `failure` returns the error of the last function that failed.
     """
     for method, path in sorted(routes):
-        # Without a link, a state or a receipt each route refuses: the function behind it runs, with its configuration.
+        # Without a link, a state or a receipt each route answers 400. That proves that its function runs and that its
+        # configuration is valid.
         status = requests.request(method, url + path, timeout=_DELIVERY_SECONDS).status_code
         _require(status == HTTPStatus.BAD_REQUEST, f"{method} {path} answers {status} ({failure()})")
     table = deployed.outputs["TableName"]
@@ -135,18 +136,18 @@ def verify(
             state = clients("lambda").get_function(FunctionName=physical)["Configuration"].get("State", "Active")
             _require(state == "Active", f"{logical} is {state}")
     ttl = clients("dynamodb").describe_time_to_live(TableName=table)["TimeToLiveDescription"]
-    _require(ttl.get("AttributeName") == "expires", "the table's TTL is not on")
+    _require(ttl.get("AttributeName") == "expires", "the table's TTL is not enabled")
     mappings = clients("lambda").list_event_source_mappings(FunctionName=deployed.resources["RelayFunction"])
     states = [mapping["State"] for mapping in mappings["EventSourceMappings"]]
-    _require(states == ["Enabled"], f"the relay's stream mapping is {states or 'not there'}")
+    _require(states == ["Enabled"], f"the relay's stream mapping is {states or 'missing'}")
     for output in ("LinkKeySecretArn", "ClientCredentialsSecretArn"):
         secret = clients("secretsmanager").get_secret_value(SecretId=deployed.outputs[output])["SecretString"]
-        _require(isinstance(json.loads(secret), dict), f"{output} is not readable")
+        _require(isinstance(json.loads(secret), dict), f"the secret of {output} is not a JSON object")
     _deliver_one_event(deployed, clients)
 
 
 def _deliver_one_event(deployed: Deployed, clients: Clients) -> None:
-    """Write a settled row and wait for its event on the consumer's queue: table, stream, relay, bus and rule work."""
+    """Write a settled row and wait for its event: table, stream, relay, bus, rule and the consumer's queue work."""
     dynamodb, sqs, table = clients("dynamodb"), clients("sqs"), deployed.outputs["TableName"]
     now = int(time.time() * 1000)
     flow = Flow(
@@ -175,15 +176,15 @@ def _deliver_one_event(deployed: Deployed, clients: Clients) -> None:
         wait_for(arrived, timeout=_DELIVERY_SECONDS, interval=0)
     except TimeoutError:
         raise EngineError(
-            f"The event of a settled row of {deployed.name} did not reach the queue within {_DELIVERY_SECONDS:.0f} s: "
-            "the stream, the relay or the bus does not work. The relay's log says more."
+            f"The event of a settled row of {deployed.name} did not reach the queue within {_DELIVERY_SECONDS:.0f} s. "
+            "The stream, the relay or the bus does not work. The relay's log has details."
         ) from None
     finally:
         dynamodb.delete_item(TableName=table, Key=flow_key(flow.flow_id))
 
 
 def consumer_queue(bus: str, name: str, clients: Clients) -> str:
-    """Subscribe a queue to every event of the bus: a consumer of the team's. Returns its URL."""
+    """Create a queue and subscribe it to every event of the bus, as a consumer of the team does. Return its URL."""
     sqs, events = clients("sqs"), clients("events")
     url = str(sqs.create_queue(QueueName=f"{bus}-{name}")["QueueUrl"])
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -201,7 +202,7 @@ def _require(holds: bool, otherwise: str) -> None:
 
 
 def _sam(arguments: list[str], step: str, endpoint_url: str | None = None) -> None:
-    """Run SAM CLI from this very environment, with an AWS account that only the emulator knows."""
+    """Run this virtual environment's SAM CLI, with credentials that only the emulator accepts."""
     bin_folder = Path(sys.executable).parent
     with tempfile.TemporaryDirectory(prefix="finch-connect-sam-") as scratch:
         environment = tool_environment() | {
@@ -213,11 +214,11 @@ def _sam(arguments: list[str], step: str, endpoint_url: str | None = None) -> No
             "SAM_CLI_TELEMETRY": "0",
             "SAM_CLI_POLL_DELAY": "1",
             "__SAM_CLI_APP_DIR": scratch,
-            "TMPDIR": scratch,  # SAM CLI leaves empty folders behind
+            "TMPDIR": scratch,  # SAM CLI does not remove its empty folders
         }
         if endpoint_url is not None:
             environment["AWS_ENDPOINT_URL"] = endpoint_url
-        done = subprocess.run(  # noqa: S603  # our own arguments
+        done = subprocess.run(  # noqa: S603  # fixed arguments
             [str(bin_folder / "sam"), *arguments],
             cwd=ROOT,
             env=environment,
@@ -227,8 +228,8 @@ def _sam(arguments: list[str], step: str, endpoint_url: str | None = None) -> No
             stdin=subprocess.DEVNULL,
         )
     if done.returncode != 0:
-        words = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
-        raise EngineError(f"`{step}` failed. It said:\n{words}")
+        tail = "\n".join((done.stdout + done.stderr).splitlines()[-30:])
+        raise EngineError(f"`{step}` failed. The end of its output:\n{tail}")
 
 
 def _digest_of_sources() -> str:

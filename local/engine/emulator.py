@@ -1,4 +1,4 @@
-"""The AWS emulator: MiniStack in a process of its own, on this machine only, gone when we are."""
+"""The AWS emulator: MiniStack in a separate process, on this machine only. It ends when this process ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ACCOUNT = "000000000000"
 def emulator(*, auth: bool) -> Iterator[str]:
     """Run MiniStack and yield its URL. `auth`: enforce the functions' roles. Raises EngineError.
 
-    All of its environment leaks into the functions it runs, so it has none but what is said here.
+    The functions it runs inherit its whole environment, so it gets only the variables set here.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"

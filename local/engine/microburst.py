@@ -1,7 +1,7 @@
-"""Faults of AWS on demand: microburst as a proxy between the functions and the emulator, gone when we are.
+"""AWS faults on demand: microburst as a proxy between the functions and the emulator. It ends when this process ends.
 
-It speaks AWS's own protocols, so that botocore believes what it says and its retries are really tried. It breaks
-signatures: it stands only before an emulator that does not check them (`LocalStack.start(auth=False)`).
+It implements AWS's protocols, so botocore handles its errors as AWS's and really retries. It invalidates request
+signatures, so it works only in front of an emulator that does not check them (`LocalStack.start(auth=False)`).
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ from local.engine.stack import RunningStack
 from local.engine.supervised import free_port, serve
 
 _SERVICES = ("DYNAMODB", "SECRETS_MANAGER", "SSM", "EVENTBRIDGE", "SQS")
-"""As botocore spells them in AWS_ENDPOINT_URL_<SERVICE>: those that our functions call."""
+"""The services that the functions call, as botocore spells them in AWS_ENDPOINT_URL_<SERVICE>."""
 
 _CONTROL_SECONDS = 10.0
 
 
 class Kind(enum.StrEnum):
-    """What goes wrong with a call."""
+    """How a call fails."""
 
     THROTTLED = "throttled"
     ERROR = "500"
     DENIED = "denied"
-    """An error that no retry follows: the call fails at once."""
+    """An error that botocore does not retry, so the call fails at once."""
     RESET_BEFORE = "reset before"
-    """The connection breaks; AWS never saw the call."""
+    """The connection breaks before AWS gets the call."""
     RESET_AFTER = "reset after"
-    """AWS did what was asked; its answer is lost."""
+    """AWS executes the call, and its response is lost."""
     SLOW = "slow"
-    """The call goes on to AWS after `seconds`."""
+    """AWS gets the call after `seconds`."""
     HELD = "held"
-    """No answer for `seconds`, and AWS never sees the call."""
+    """No response for `seconds`, and AWS never gets the call."""
     TRUNCATED = "truncated"
-    """AWS did what was asked; half its answer arrives."""
+    """AWS executes the call, and half of its response arrives."""
 
 
 _THROTTLES = {"dynamodb": ("ProvisionedThroughputExceededException", 400), "sqs": ("ServiceUnavailable", 503)}
@@ -48,11 +48,11 @@ _INTERNAL_ERRORS = {"dynamodb": "InternalServerError", "secretsmanager": "Intern
 
 @dataclass(frozen=True, slots=True)
 class AwsFault:
-    """One fault of one operation, `times` times (None: until cleared), with a probability.
+    """A fault of one operation. It applies `times` times (None: until cleared), each with a probability.
 
-    `service` is its signing name (`dynamodb`, `secretsmanager`, `ssm`, `events`, `sqs`; `*`: all); `operation` None:
-    all of it. `match` is JMESPath over the request's JSON: only calls for which it is true. `seconds` is for SLOW and
-    HELD.
+    `service` is the signing name (`dynamodb`, `secretsmanager`, `ssm`, `events`, `sqs`; `*`: all services). `operation`
+    None: all operations. `match` is a JMESPath expression on the request's JSON: the fault applies only where it is
+    true. `seconds` is for SLOW and HELD.
     """
 
     kind: Kind
@@ -64,9 +64,9 @@ class AwsFault:
     seconds: float = 1.0
 
     def rule(self) -> dict[str, Any]:
-        """Return it in microburst's words."""
-        where = {"service": self.service, "operation": self.operation, "body": self.match, "times": self.times}
-        rule = {name: value for name, value in where.items() if value is not None}
+        """Return the fault as a rule of microburst."""
+        conditions = {"service": self.service, "operation": self.operation, "body": self.match, "times": self.times}
+        rule = {name: value for name, value in conditions.items() if value is not None}
         return {**rule, "probability": self.probability, **self._effect()}
 
     def _effect(self) -> dict[str, Any]:
@@ -86,8 +86,8 @@ class AwsFault:
 
 
 @dataclass(frozen=True, slots=True)
-class Broken:
-    """One call that met a fault: what was called, and what was done to it in microburst's words."""
+class BrokenCall:
+    """A call that a fault was applied to. `action` is microburst's name for what it did."""
 
     rule: int
     service: str
@@ -96,33 +96,33 @@ class Broken:
 
 
 class Microburst:
-    """A running proxy. Of the faults that are on, the first that fits a call is the one it meets."""
+    """A running proxy. It applies the first active fault that matches a call."""
 
     def __init__(self, url: str) -> None:
         self.url = url
 
     @contextlib.contextmanager
     def breaking(self, *faults: AwsFault) -> Iterator[frozenset[int]]:
-        """Have these faults on within the context, beside what others have on; yield the numbers of their rules."""
-        rules = self._ask("PATCH", "rules", [fault.rule() for fault in faults])
+        """Add these faults to the active ones for the duration of the context. Yield the ids of their rules."""
+        rules = self._control("PATCH", "rules", [fault.rule() for fault in faults])
         try:
             yield frozenset(rule["id"] for rule in rules)
         finally:
-            own_fields = {"id", "fired_count"}
-            if rules:  # to delete what no rule says is to delete all
-                self._ask("DELETE", "rules", [{key: rule[key] for key in rule.keys() - own_fields} for rule in rules])
+            added = {"id", "fired_count"}
+            if rules:  # an empty DELETE would remove all rules
+                self._control("DELETE", "rules", [{key: rule[key] for key in rule.keys() - added} for rule in rules])
 
-    def broken(self, rules: Iterable[int]) -> list[Broken]:
-        """Return the calls that met a fault of these rules, rule by rule in their order."""
-        found = [call for rule in rules for call in self._ask("GET", f"fired?limit=2000&rule_id={rule}", None)]
-        return [Broken(one["rule_id"], one["service"], one["operation"], one["action"]) for one in found]
+    def broken(self, rules: Iterable[int]) -> list[BrokenCall]:
+        """Return the calls that these rules were applied to, by rule and then in order."""
+        found = [call for rule in rules for call in self._control("GET", f"fired?limit=2000&rule_id={rule}", None)]
+        return [BrokenCall(one["rule_id"], one["service"], one["operation"], one["action"]) for one in found]
 
     def counts(self) -> tuple[int, int]:
-        """Return how many calls came since it started, and how many of them met a fault."""
-        requests_seen = self._ask("GET", "stats", None)["requests"]
-        return requests_seen["total"], requests_seen["faulted"]
+        """Return the number of calls since the start, and how many of them a fault was applied to."""
+        counted = self._control("GET", "stats", None)["requests"]
+        return counted["total"], counted["faulted"]
 
-    def _ask(self, method: str, path: str, body: Any) -> Any:
+    def _control(self, method: str, path: str, body: Any) -> Any:
         answer = requests.request(method, f"{self.url}/_microburst/{path}", json=body, timeout=_CONTROL_SECONDS)
         answer.raise_for_status()
         return answer.json()
@@ -130,15 +130,15 @@ class Microburst:
 
 @contextlib.contextmanager
 def microburst(upstream: str) -> Iterator[Microburst]:
-    """Run the proxy in front of an emulator. Raises EngineError."""
+    """Run the proxy in front of the emulator at `upstream` (a URL). Raises EngineError."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     arguments = ["-m", "microburst", "--upstream", upstream, "--host", "127.0.0.1", "--port", str(port)]
-    with serve("The proxy for faults", ".venv-faults", arguments, {}, f"{url}/_microburst/health"):
+    with serve("The fault proxy", ".venv-faults", arguments, {}, f"{url}/_microburst/health"):
         yield Microburst(url)
 
 
 def route_through(stack: RunningStack, proxy: Microburst, **variables: str) -> None:
-    """Send all AWS calls of a deployed stack's functions through the proxy, and set other variables of theirs."""
+    """Send all AWS calls of a deployed stack's functions through the proxy, and set the given variables in them."""
     through = {f"AWS_ENDPOINT_URL_{service}": proxy.url for service in _SERVICES}
     stack.reconfigure(lambda _: {**through, **variables})

@@ -1,8 +1,8 @@
-"""The emulator with AWS's answers where its own are wrong, for what depends on them. It breaks signatures.
+"""A proxy that answers for Secrets Manager as AWS does, where the emulator does not. It invalidates signatures.
 
-MiniStack 1.5.33 names a new secret's first version itself instead of by the ClientRequestToken, and takes the same
-version again as a new one; on AWS the same token again changes nothing (AWS: CreateSecret, PutSecretValue). And it
-refuses to restore a secret that is not deleted, which AWS does without a word.
+MiniStack 1.5.33 ignores the ClientRequestToken for the id of a new secret's first version, and stores a repeated
+version as a new one. On AWS, a repeated token changes nothing (AWS: CreateSecret, PutSecretValue). MiniStack also
+refuses to restore a secret that is not deleted, which AWS accepts.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import urllib3
 
 from local.server import Server, StartResponse
 
-_OF_THE_CONNECTION = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
+_NOT_FORWARDED = frozenset({"connection", "keep-alive", "transfer-encoding", "content-length", "date", "server"})
 
 
 class SecretsManagerShim(Server):
-    """Passes everything on to the emulator, and sees to the versions of secrets itself."""
+    """Forwards every request to the emulator, except those it handles itself: create, put and restore a secret."""
 
     def __init__(self, upstream: str) -> None:
         super().__init__("secretsmanager-shim", 0, self._wsgi)
@@ -48,7 +48,7 @@ type _Answer = tuple[int, list[tuple[str, str]], bytes]
 
 
 class _Request:
-    """One request, to be sent on as it came or as another operation of the same service."""
+    """One request, to be forwarded unchanged or as another operation of the same service."""
 
     def __init__(self, pool: urllib3.PoolManager, upstream: str, environ: dict[str, Any]) -> None:
         self._pool = pool
@@ -61,7 +61,7 @@ class _Request:
 
     def send(self, body: bytes) -> _Answer:
         answer = self._pool.request(self._method, self._url, body=body, headers=self._headers)
-        headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in _OF_THE_CONNECTION]
+        headers = [(name, value) for name, value in answer.headers.items() if name.lower() not in _NOT_FORWARDED]
         return answer.status, headers, answer.data
 
     def call(self, operation: str, **arguments: Any) -> _Answer:
@@ -70,26 +70,26 @@ class _Request:
 
 
 def _create(request: _Request, body: bytes) -> _Answer:
-    """Create, then name the version by the token."""
-    created, asked = request.send(body), json.loads(body)
-    return created if created[0] != HTTPStatus.OK else _put_anew(request, asked["Name"], asked)
+    """Create the secret, then put its value again as a version with the token as its id."""
+    created, arguments = request.send(body), json.loads(body)
+    return created if created[0] != HTTPStatus.OK else _put_version(request, arguments["Name"], arguments)
 
 
 def _put(request: _Request, body: bytes) -> _Answer:
-    """Put a version unless it is there: the same text is then the same version, another text an error."""
-    asked = json.loads(body)
-    name, version = asked["SecretId"], asked.get("ClientRequestToken")
+    """Put a version unless it exists. Then the same text changes nothing, and another text is an error."""
+    arguments = json.loads(body)
+    name, version = arguments["SecretId"], arguments.get("ClientRequestToken")
     status, headers, content = request.call("GetSecretValue", SecretId=name, VersionId=version)
     if status != HTTPStatus.OK:
-        return _put_anew(request, name, asked)
-    if json.loads(content)["SecretString"] == asked["SecretString"]:
+        return _put_version(request, name, arguments)
+    if json.loads(content)["SecretString"] == arguments["SecretString"]:
         return status, headers, json.dumps({**json.loads(content), "SecretString": None}).encode()
     refusal = {"__type": "ResourceExistsException", "message": "This version exists with another value."}
     return HTTPStatus.BAD_REQUEST, headers, json.dumps(refusal).encode()
 
 
 def _restore(request: _Request, body: bytes) -> _Answer:
-    """Restore; one that is there needs it not."""
+    """Restore the secret. Does nothing if it is not scheduled for deletion."""
     restored, name = request.send(body), json.loads(body)["SecretId"]
     if restored[0] == HTTPStatus.OK:
         return restored
@@ -97,6 +97,6 @@ def _restore(request: _Request, body: bytes) -> _Answer:
     return described if described[0] == HTTPStatus.OK else restored
 
 
-def _put_anew(request: _Request, name: str, asked: dict[str, Any]) -> _Answer:
-    value = {key: asked[key] for key in ("ClientRequestToken", "SecretString") if key in asked}
+def _put_version(request: _Request, name: str, arguments: dict[str, Any]) -> _Answer:
+    value = {key: arguments[key] for key in ("ClientRequestToken", "SecretString") if key in arguments}
     return request.call("PutSecretValue", SecretId=name, **value)

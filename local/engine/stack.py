@@ -1,4 +1,4 @@
-"""A running local stack: emulator, deployment, API gateway and a consumer's queue, behind one context manager."""
+"""A running local stack: emulator, deployment, API gateway and a consumer's queue, in one context manager."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ LOCAL_STAGE = "local"
 _LOG_PAGE = 10_000
 
 type Echo = Callable[[str], None]
-"""Says what is being done, for a person who waits."""
+"""Shows a step's name to a person who waits for it."""
 
 
 @dataclass
 class RunningStack:
-    """One deployed stack and its address. `outputs` and `resources` are CloudFormation's."""
+    """A deployed stack and the API gateway that serves it."""
 
     api_gateway: ApiGateway
     deployed: Deployed
@@ -39,17 +39,17 @@ class RunningStack:
 
     @property
     def public_url(self) -> str:
-        """Return the address of the stack's API, such as `http://localhost:3000`."""
+        """Return the URL of the stack's API, such as `http://localhost:3000`."""
         return self.api_gateway.url
 
     @property
     def outputs(self) -> Mapping[str, str]:
-        """Return the stack's outputs by name."""
+        """Return CloudFormation's outputs by name."""
         return self.deployed.outputs
 
     @property
     def queue_url(self) -> str:
-        """Return the consumer's queue."""
+        """Return the URL of the consumer's queue."""
         return self.deployed.queue_url
 
     @cached_property
@@ -62,7 +62,7 @@ class RunningStack:
         return content["kid"], content["key"]
 
     def invoke(self, logical_id: str, event: Mapping[str, Any]) -> Any:
-        """Invoke a function with an event; return what it returned. Raises EngineError when it failed."""
+        """Invoke a function with an event and return its result. Raises EngineError if it failed."""
         name = self.deployed.resources[logical_id]
         answer = self.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event).encode())
         payload = json.loads(answer["Payload"].read())
@@ -71,9 +71,9 @@ class RunningStack:
         return payload
 
     def reconfigure(self, variables: Callable[[str], Mapping[str, str]]) -> None:
-        """Change environment variables of functions, by their logical ids; those that any change start anew with them.
+        """Change environment variables of functions. `variables` takes a logical id and returns what to change.
 
-        A function that is called by its alias gets a new version, as with a deployment.
+        A changed function restarts. If it is called by its alias, it gets a new version, as in a deployment.
         """
         functions, resources = self.client("lambda"), self.deployed.resources
         for logical_id, name in resources.items():
@@ -98,11 +98,11 @@ class RunningStack:
         return lines
 
     def subscribe(self, name: str) -> str:
-        """Put another consumer's queue behind the bus; return its URL."""
+        """Subscribe another consumer's queue to the bus. Return its URL."""
         return deployment.consumer_queue(self.outputs["BusName"], name, self.client)
 
     def received(self) -> list[dict[str, Any]]:
-        """Take every event that is on the consumer's queue now."""
+        """Take every event that is now on the consumer's queue."""
         sqs, events = self.client("sqs"), []
         while messages := sqs.receive_message(QueueUrl=self.queue_url, MaxNumberOfMessages=10).get("Messages"):
             for message in messages:
@@ -112,20 +112,20 @@ class RunningStack:
 
 
 def _messages(logs: Any, group: str) -> list[str]:
-    """Read a whole log group. The emulator has no token for what is past its page: the rest is asked for by time."""
+    """Read a whole log group. The emulator has no token for the next page, so pages are requested by start time."""
     messages: list[str] = []
     since = 0
     while len(page := logs.filter_log_events(logGroupName=group, startTime=since)["events"]) == _LOG_PAGE:
         last = page[-1]["timestamp"]
         if last == since:
-            raise EngineError(f"{group} has more than {_LOG_PAGE:,} lines of one millisecond.")
+            raise EngineError(f"{group} has {_LOG_PAGE:,} lines or more of one millisecond.")
         messages += [event["message"] for event in page if event["timestamp"] < last]
         since = last
     return messages + [event["message"] for event in page]
 
 
 class LocalStack:
-    """An emulator into which stacks are deployed; each has an API gateway of its own."""
+    """An emulator into which stacks are deployed. Each stack has its own API gateway."""
 
     def __init__(self, endpoint_url: str, echo: Echo, stack: contextlib.ExitStack) -> None:
         self.endpoint_url = endpoint_url
@@ -133,12 +133,12 @@ class LocalStack:
         self._stack = stack
         self._template = deployment.build()
         self._clients: dict[str, Any] = {}
-        self._making = threading.Lock()
+        self._lock = threading.Lock()
 
     @classmethod
     @contextlib.contextmanager
     def start(cls, *, auth: bool = True, echo: Echo = lambda _: None) -> Iterator[LocalStack]:
-        """Start the emulator and build the template. `auth`: the functions' roles are enforced. Raises EngineError."""
+        """Start the emulator and build the template. `auth`: enforce the functions' roles. Raises EngineError."""
         with contextlib.ExitStack() as stack:
             echo("Starting the AWS emulator")
             endpoint_url = stack.enter_context(emulator(auth=auth))
@@ -146,15 +146,15 @@ class LocalStack:
             yield cls(endpoint_url, echo, stack)
 
     def client(self, service: str) -> Any:
-        """Return the boto3 client of a service of the emulator; it acts as the account's administrator."""
-        with self._making:  # many threads may use one client, but not make one (boto3: multithreading)
+        """Return the emulator's boto3 client for a service. It acts as the account's administrator."""
+        with self._lock:  # threads may share a client but must not create one at the same time (boto3: multithreading)
             if service not in self._clients:
                 self._clients[service] = boto3.client(
                     service,  # type: ignore[call-overload]  # any service's name
                     endpoint_url=self.endpoint_url,
                     region_name=REGION,
                     aws_access_key_id="test",
-                    aws_secret_access_key="test",  # noqa: S106  # the emulator's own word for its administrator
+                    aws_secret_access_key="test",  # noqa: S106  # the emulator's fixed key of its administrator
                     config=Config(max_pool_connections=64, read_timeout=300, retries={"max_attempts": 0}),
                 )
             return self._clients[service]
@@ -169,17 +169,17 @@ class LocalStack:
         app: Wsgi | None = None,
         at_once: int | None = None,
     ) -> RunningStack:
-        """Deploy one stack and serve it until the emulator ends.
+        """Deploy one stack and serve it until the emulator ends. Raises EngineError.
 
-        `parameters` takes the public URL (known once there is a port) and returns the template's parameters. Port 0
-        takes a free one; at most `at_once` requests are with the functions at the same time. Raises EngineError.
+        `parameters` takes the public URL, which is known once there is a port, and returns the template's parameters.
+        Port 0 picks a free port. With `at_once`, at most that many functions run at the same time.
         """
         try:
             api_gateway = self._stack.enter_context(ApiGateway(port, app))
         except (OSError, SystemExit):
-            raise EngineError(f"Port {port} is taken. Free it, or choose another: PORT={port + 1}") from None
+            raise EngineError(f"Port {port} is taken. Free it, or choose another port: PORT={port + 1}") from None
         given = {"PublicUrl": api_gateway.url, "Architecture": architecture(), **parameters(api_gateway.url)}
-        self._echo("Deploying it into the emulator (sam deploy)")
+        self._echo("Deploying the stack into the emulator (sam deploy)")
         deployed = deployment.deploy(
             self._template,
             name=f"finch-connect-{stage}",
@@ -188,9 +188,9 @@ class LocalStack:
             endpoint_url=self.endpoint_url,
             clients=self.client,
         )
-        deployment.settle_in(deployed, client_secret, self.client)
+        deployment.configure(deployed, client_secret, self.client)
         functions = DeployedFunctions(self.client("lambda"), deployed.resources, at_once)
         routes = api_gateway.serve_api(self._template, functions)
-        self._echo("Checking that it works: each route, TTL, stream, one event delivered")
+        self._echo("Checking each route, the table's TTL, the stream and the delivery of one event")
         deployment.verify(deployed, self.client, api_gateway.url, routes, lambda: functions.failure)
         return RunningStack(api_gateway, deployed, self.client, routes)

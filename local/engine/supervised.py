@@ -1,4 +1,4 @@
-"""A server of another environment in a process of its own: on this machine only, gone when we are."""
+"""A server of another virtual environment, run as a separate process that ends when this process ends."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ from cli.waiting import wait_for
 ROOT = Path(__file__).parents[2]
 
 _READY_SECONDS = 60.0
-_GONE_SECONDS = 180.0
-"""A hundred functions that ran at once have unpacked two gigabytes, which the supervisor removes."""
+_STOP_SECONDS = 180.0
+"""A hundred functions that ran at once unpack two gigabytes, which the supervisor then removes."""
 
 
 class EngineError(Exception):
-    """The local stack cannot be had; the text says what to do."""
+    """The local stack does not work. The text says why and, where possible, what to do."""
 
 
 @contextlib.contextmanager
 def serve(
     name: str, environment: str, arguments: Sequence[str], variables: Mapping[str, str], health: str
 ) -> Iterator[None]:
-    """Run a Python program of the virtual environment `environment` until this context ends; wait until it answers.
+    """Run a Python program of the virtual environment `environment` until the context ends. Yield once it is ready.
 
-    `name` is what it is called when it fails; `health` is an address that answers when it is ready. Of our own
-    environment it gets nothing but `variables`. Raises EngineError.
+    `name` names the program in error messages. `health` is a URL that answers once the program is ready. The program
+    inherits no environment variables; it gets `variables` and a few fixed ones. Raises EngineError.
     """
     python = ROOT / environment / "bin" / "python"
     if not python.exists():
         raise EngineError(f"{name} is not installed. Run `make setup`.")
-    scratch = tempfile.mkdtemp(prefix="finch-connect-")  # the supervisor removes it, also when we are killed
+    scratch = tempfile.mkdtemp(prefix="finch-connect-")  # the supervisor removes it, even after SIGKILL
     log = Path(scratch) / "server.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603  # our own arguments
+        process = subprocess.Popen(  # noqa: S603  # fixed arguments
             [sys.executable, str(ROOT / "local/engine/supervisor.py"), scratch, str(python), *arguments],
             stdin=subprocess.PIPE,
             stdout=output,
@@ -54,13 +54,13 @@ def serve(
         _wait_until_ready(name, health, process, log)
         yield
     finally:
-        assert process.stdin is not None  # noqa: S101  # asked for above
-        process.stdin.close()  # the supervisor ends with its input, and the server with it
-        process.wait(timeout=_GONE_SECONDS)
+        assert process.stdin is not None  # noqa: S101  # stdin is a pipe, see above
+        process.stdin.close()  # the end of its input ends the supervisor, which ends the server
+        process.wait(timeout=_STOP_SECONDS)
 
 
 def free_port() -> int:
-    """Return a port that nobody listens on at the moment."""
+    """Return a port that is free at the moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -69,10 +69,10 @@ def free_port() -> int:
 def _wait_until_ready(name: str, health: str, process: subprocess.Popen[bytes], log: Path) -> None:
     def answers() -> bool:
         if process.poll() is not None:
-            raise EngineError(f"{name} ended by itself. Its last words:\n{_tail(log)}")
+            raise EngineError(f"{name} exited unexpectedly. The end of its output:\n{_tail(log)}")
         with (
             contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError),
-            urllib.request.urlopen(health, timeout=2),  # noqa: S310  # our own http address
+            urllib.request.urlopen(health, timeout=2),  # noqa: S310  # a local http URL
         ):
             return True
         return False
@@ -81,7 +81,7 @@ def _wait_until_ready(name: str, health: str, process: subprocess.Popen[bytes], 
         wait_for(answers, timeout=_READY_SECONDS)
     except TimeoutError:
         raise EngineError(
-            f"{name} did not answer within {_READY_SECONDS:.0f} s. Its last words:\n{_tail(log)}"
+            f"{name} did not answer within {_READY_SECONDS:.0f} s. The end of its output:\n{_tail(log)}"
         ) from None
 
 

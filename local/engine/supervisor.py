@@ -1,9 +1,9 @@
-"""Runs a command that must not outlive its parent: when the parent is gone, however it went, so is the command.
+"""Runs a command that must not outlive its parent, however the parent ends.
 
     python local/engine/supervisor.py SCRATCH_FOLDER COMMAND…
 
-The parent keeps this process's standard input open; the end of that input is the end of the command, of all that it
-started, and of its scratch folder. Works without PR_SET_PDEATHSIG (macOS), and when the parent was killed hard.
+The parent keeps this process's standard input open. When that input ends, the supervisor ends the command and all that
+it started, and removes its scratch folder. This works without PR_SET_PDEATHSIG (macOS) and if the parent gets SIGKILL.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _GRACE_SECONDS = 1.0
 
 
 def main(scratch: str, command: list[str]) -> int:
-    """Run the command in a process group of its own until it ends or standard input does; return its exit code."""
+    """Run the command in its own process group until it ends or standard input ends. Return its exit code."""
     try:
         return _run(command)
     finally:
@@ -28,12 +28,12 @@ def main(scratch: str, command: list[str]) -> int:
 
 
 def _run(command: list[str]) -> int:
-    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # our own arguments
+    child = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)  # noqa: S603  # fixed arguments
     threading.Thread(target=_end_with_input, args=(child,), daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle: it closes our input
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and closes this input
     signal.signal(signal.SIGTERM, lambda *_: _end(child))
     code = child.wait()
-    _end(child)  # whatever it started and left
+    _end(child)  # what the command started may still run
     return code
 
 
@@ -44,8 +44,8 @@ def _end_with_input(child: subprocess.Popen[bytes]) -> None:
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ask the whole group to end, then make it."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS says EPERM of a group that is gone
+    """Send SIGTERM to the whole process group, then SIGKILL."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # macOS: EPERM for a group that has ended
         os.killpg(child.pid, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(_GRACE_SECONDS)

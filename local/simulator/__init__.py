@@ -1,6 +1,6 @@
-"""A Finch that runs on a laptop: consent pages, the token exchange and Connect sessions, as Finch documents them.
+"""A simulated Finch for a laptop: consent pages, the token exchange and Connect sessions, as Finch documents them.
 
-Wherever the documentation is silent, the simulator does what was seen in practice, or has a setting for either way.
+Where the documentation is silent, the simulator does what was seen in practice, or has a setting for both ways.
 """
 
 from local.simulator.faults import Fault

@@ -1,6 +1,6 @@
-"""Finch's API, the part that a connection needs (finch docs; what its own SDK expects).
+"""The part of Finch's API that a connection needs (finch docs, and what Finch's own SDK expects).
 
-The wire body of an error is `{statusCode, status, code, message, name, finch_code?}`; every answer carries
+The body of an error is `{statusCode, status, code, message, name, finch_code?}`. Every response has the header
 `Finch-Request-Id`.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, request
 
-from local.simulator.store import Asked, Connection, Store
+from local.simulator.store import AuthorizationRequest, Connection, Store
 
 LONGEST_TEXT = 255
 LONGEST_MINUTES = 129_600
@@ -24,7 +24,7 @@ api = Blueprint("api", __name__)
 
 
 class ApiError(Exception):
-    """An answer that is an error of Finch's."""
+    """An error response of Finch."""
 
     def __init__(self, status: int, name: str, message: str, finch_code: str | None = None, **more: Any) -> None:
         super().__init__(message)
@@ -41,7 +41,7 @@ def _error(error: ApiError) -> tuple[Response, int]:
 
 @api.post("/auth/token")
 def token() -> Response:
-    """Exchange an authorization code; no Authorization header, no grant_type (finch docs: redirect)."""
+    """Exchange an authorization code. Takes no Authorization header and no grant_type (finch docs: redirect)."""
     body = _json_body()
     for name in ("client_id", "client_secret", "code", "redirect_uri"):
         if not isinstance(body.get(name), str) or not body[name]:
@@ -66,7 +66,7 @@ def token() -> Response:
 
 @api.get("/introspect")
 def introspect() -> Response:
-    """Say what a token stands for."""
+    """Describe a token's connection."""
     connection = _bearer()
     answer = {
         "id": connection.connection_id,
@@ -90,7 +90,7 @@ def introspect() -> Response:
 
 @api.post("/disconnect")
 def disconnect() -> Response:
-    """Remove the connection and all its tokens; there is no way back."""
+    """Remove the connection and all its tokens. This cannot be undone."""
     _store().disconnect(_bearer())
     return jsonify({"status": "success"})
 
@@ -115,7 +115,7 @@ def company() -> Response:
 
 @api.post("/connect/sessions")
 def new_session() -> Response:
-    """Open a Connect session; a customer that is connected already is refused (seen in practice)."""
+    """Open a Connect session. A customer who is already connected is refused (seen in practice)."""
     _basic()
     body = _json_body()
     _check(body, "customer_id", _is_text, required=True)
@@ -131,7 +131,7 @@ def new_session() -> Response:
         context = {"customer_id": body["customer_id"], "connection_id": known.connection_id}
         message = "This customer is already connected"
         raise ApiError(400, "bad_request", message, "connection_already_exists", context=context)
-    asked = Asked(
+    authorization = AuthorizationRequest(
         redirect_uri=_redirect_uri(body),
         products=tuple(body["products"]),
         state=None,
@@ -140,12 +140,12 @@ def new_session() -> Response:
         customer_id=body["customer_id"],
         customer_name=body["customer_name"],
     )
-    return _opened(asked, body)
+    return _open_session(authorization, body)
 
 
 @api.post("/connect/sessions/reauthenticate")
 def reauthenticate() -> Response:
-    """Open a session that renews a connection: the ids stay, the token is another."""
+    """Open a session that renews a connection: its ids stay the same, its token is new."""
     _basic()
     body = _json_body()
     _check(body, "connection_id", _is_text, required=True)
@@ -154,7 +154,7 @@ def reauthenticate() -> Response:
     known = _store().connections.get(body["connection_id"])
     if known is None:
         raise ApiError(404, "not_found_error", "There is no such connection")
-    asked = Asked(
+    authorization = AuthorizationRequest(
         redirect_uri=_redirect_uri(body),
         products=tuple(body.get("products") or known.products),
         state=None,
@@ -163,11 +163,11 @@ def reauthenticate() -> Response:
         customer_name=known.customer_name,
         reauthenticates=known.connection_id,
     )
-    return _opened(asked, body)
+    return _open_session(authorization, body)
 
 
-def _opened(asked: Asked, body: Mapping[str, Any]) -> Response:
-    session_id = _store().open_session(asked, body.get("minutes_to_expire"))
+def _open_session(authorization: AuthorizationRequest, body: Mapping[str, Any]) -> Response:
+    session_id = _store().open_session(authorization, body.get("minutes_to_expire"))
     connect_url = f"{_simulator().url}/authorize?session={session_id}"
     return jsonify({"session_id": session_id, "connect_url": connect_url})
 
@@ -217,9 +217,9 @@ def _json_body() -> dict[str, Any]:
 
 
 def _check_client(client_id: str, client_secret: str) -> None:
-    ours = _simulator()
-    same_secret = hmac.compare_digest(client_secret.encode(), ours.client_secret.encode())
-    if client_id != ours.client_id or not same_secret:
+    simulator = _simulator()
+    same_secret = hmac.compare_digest(client_secret.encode(), simulator.client_secret.encode())
+    if client_id != simulator.client_id or not same_secret:
         raise ApiError(401, "invalid_client_error", "The client credentials are invalid")
 
 

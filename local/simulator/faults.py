@@ -1,4 +1,4 @@
-"""Faults on demand: what a test or a person tells the simulator to do wrong, and how it does it."""
+"""Faults on demand: what a test or a person can make the simulator do wrong."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ KINDS = frozenset(
         "reset_after",
     }
 )
-"""`bare`: the token alone. `answer`: fields of `answer` replaced (null removes). `drip`: a byte each `seconds`;
-`drip_header`: of a header that never ends.
-`delay`: `seconds` before answering. `reset_before`/`reset_after`: the connection breaks before/after processing.
-`error`, `html`, `broken_json`, `huge` and `redirect` answer instead of processing, unless `processed`."""
+"""`bare`: only the token. `answer`: replaces the fields in `answer` (null removes a field).
+`drip`: sends one byte every `seconds`. `drip_header`: does so with a header that never ends.
+`delay`: waits `seconds` before processing. `reset_before`/`reset_after`: breaks the connection before/after processing.
+`error`, `html`, `broken_json`, `huge` and `redirect`: answer without processing, unless `processed`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault of one path, `times` times (None: until cleared), with a `probability`; with a `code` only of
-    that code's exchange.
+    """A fault of one path. It applies `times` times (None: until cleared), each with a `probability`.
 
-    For `error`: `status`, Finch's error `name`, `finch_code` and `retry_after` (seconds).
+    With a `code`, it applies only to that code's exchange. `status`, Finch's error `name`, `finch_code` and
+    `retry_after` (seconds) are for `error`.
     """
 
     kind: str
@@ -55,11 +55,11 @@ class Fault:
     def __post_init__(self) -> None:
         """Refuse a kind that does not exist."""
         if self.kind not in KINDS:
-            raise ValueError(f"no such fault: {self.kind}; there are {', '.join(sorted(KINDS))}")
+            raise ValueError(f"no such fault: {self.kind}; choose one of {', '.join(sorted(KINDS))}")
 
 
 class Faults:
-    """The faults that are on, in the order in which they were added. `draw` returns a number from 0 up to 1."""
+    """The active faults, in the order in which they were added. `draw` returns a number in [0, 1)."""
 
     def __init__(self, draw: Callable[[], float] = random.random) -> None:
         self._draw = draw
@@ -67,23 +67,23 @@ class Faults:
         self._lock = threading.Lock()
 
     def add(self, fault: Fault) -> None:
-        """Turn a fault on."""
+        """Activate a fault."""
         with self._lock:
             self._faults.append(fault)
 
     def clear(self) -> None:
-        """Turn all faults off."""
+        """Deactivate all faults."""
         with self._lock:
             self._faults.clear()
 
     def take(self, path: str, code: str | None = None) -> Fault | None:
-        """Return the fault that this request meets, and count it; `code` is the code that it brings."""
+        """Return the fault that applies to a request, if any, and count it. `code` is the request's code."""
         with self._lock:
-            for place, fault in enumerate(self._faults):
+            for index, fault in enumerate(self._faults):
                 if fault.path == path and fault.code in {None, code} and self._draw() < fault.probability:
                     if fault.times == 1:
-                        del self._faults[place]
+                        del self._faults[index]
                     elif fault.times is not None:
-                        self._faults[place] = dataclasses.replace(fault, times=fault.times - 1)
+                        self._faults[index] = dataclasses.replace(fault, times=fault.times - 1)
                     return fault
         return None

@@ -1,18 +1,19 @@
-"""What a person sees at Finch: consent, the choice of a provider, the sandbox's login, and the way back.
+"""Finch's pages: consent, the choice of a provider, the sandbox's login, and the redirect back to the application.
 
-Scriptable: each page is one form, posted to its own address. Fields: `allow` or `deny` (consent), `provider`
-(choice), `username` and `password` (login). `deny` is on every page.
+They can be scripted: each page is one form, posted to the page's own URL. Fields: `allow` or `deny` (consent),
+`provider` (choice), `username` and `password` (login). `deny` is on every page.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 from urllib.parse import urlencode
 
 from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from local.simulator.store import ASSISTED_PROVIDERS, LOGINS, PRODUCTS, PROVIDERS, Asked
+from local.simulator.store import ASSISTED_PROVIDERS, LOGINS, PRODUCTS, PROVIDERS, AuthorizationRequest
 
 pages = Blueprint("pages", __name__, template_folder="templates")
 
@@ -21,38 +22,38 @@ type Answer = str | tuple[str, int] | Response | WerkzeugResponse
 
 @pages.get("/authorize")
 def authorize() -> Answer:
-    """Open Finch Connect: with a static URL's parameters, or with a session's id."""
-    asked = _session() if "session" in request.args else _static()
-    if isinstance(asked, str):
-        # As at Finch: what cannot be trusted is shown here and never redirected to.
-        return render_template("error.html", message=asked), 400
-    return redirect(url_for("pages.consent", attempt=_simulator().store.begin(asked)))
+    """Open Finch Connect, with a static URL's parameters or with a session's id."""
+    authorization = _session() if "session" in request.args else _static()
+    if isinstance(authorization, str):
+        # As at Finch, a request that cannot be trusted gets an error page, never a redirect.
+        return render_template("error.html", message=authorization), 400
+    return redirect(url_for("pages.consent", attempt=_simulator().store.begin(authorization)))
 
 
 @pages.route("/connect/<attempt>", methods=["GET", "POST"])
 def consent(attempt: str) -> Answer:
-    """Ask whether the application may have what it asks for."""
-    asked = _asked(attempt)
-    if asked is None:
-        return _gone()
+    """Ask whether the application may have the data that it requests."""
+    authorization = _authorization(attempt)
+    if authorization is None:
+        return _not_found()
     if request.method == "POST":
         if "deny" in request.form:
-            return _denied(asked)
-        step = "pages.login" if asked.provider else "pages.provider"
-        return redirect(url_for(step, attempt=attempt, provider=asked.provider), 303)
-    products = [PRODUCTS.get(product, product) for product in asked.products]
-    return render_template("consent.html", products=products, customer=asked.customer_name)
+            return _denied(authorization)
+        step = "pages.login" if authorization.provider else "pages.provider"
+        return redirect(url_for(step, attempt=attempt, provider=authorization.provider), 303)
+    products = [PRODUCTS.get(product, product) for product in authorization.products]
+    return render_template("consent.html", products=products, customer=authorization.customer_name)
 
 
 @pages.route("/connect/<attempt>/provider", methods=["GET", "POST"])
 def provider(attempt: str) -> Answer:
-    """Ask which system it is."""
-    asked = _asked(attempt)
-    if asked is None:
-        return _gone()
+    """Ask for the provider."""
+    authorization = _authorization(attempt)
+    if authorization is None:
+        return _not_found()
     if "deny" in request.form:
-        return _denied(asked)
-    offered = PROVIDERS | (ASSISTED_PROVIDERS if asked.manual else {})
+        return _denied(authorization)
+    offered = PROVIDERS | (ASSISTED_PROVIDERS if authorization.manual else {})
     chosen = request.form.get("provider")
     if chosen in offered:
         return redirect(url_for("pages.login", attempt=attempt, provider=chosen), 303)
@@ -61,26 +62,26 @@ def provider(attempt: str) -> Answer:
 
 @pages.route("/connect/<attempt>/login/<provider>", methods=["GET", "POST"])
 def login(attempt: str, provider: str) -> Answer:
-    """Ask for the sandbox's login, then go back to the application with a code."""
-    asked = _asked(attempt)
-    if asked is None or (asked.provider or provider) != provider:
-        return _gone()
+    """Ask for the sandbox's login, then redirect to the application with a code."""
+    authorization = _authorization(attempt)
+    if authorization is None or (authorization.provider or provider) != provider:
+        return _not_found()
     if "deny" in request.form:
-        return _denied(asked)
+        return _denied(authorization)
     username, wrong = request.form.get("username", ""), False
     if request.method == "POST":
-        # As in an e-mail address, a tag makes another account of it: smallco+7 is an employer of its own.
+        # As in an e-mail address, a tag makes a different account: smallco+7 is another employer than smallco.
         if LOGINS.get(username.partition("+")[0]) == request.form.get("password"):
-            code = _simulator().store.connect(asked, provider, username)
-            return _back(asked, {"code": code})
+            code = _simulator().store.connect(authorization, provider, username)
+            return _redirect_back(authorization, {"code": code})
         wrong = True
     name = (PROVIDERS | ASSISTED_PROVIDERS).get(provider, provider)
     page = render_template("login.html", provider=name, username=username, wrong=wrong)
     return (page, 401) if wrong else page
 
 
-def _static() -> Asked | str:
-    """Read a static URL's parameters; return what is wrong with them otherwise."""
+def _static() -> AuthorizationRequest | str:
+    """Read a static URL's parameters. Return a sentence for the person if one of them is wrong."""
     given, simulator = request.args, _simulator()
     products = tuple(given.get("products", "").split(" "))
     wrong = {
@@ -94,8 +95,8 @@ def _static() -> Asked | str:
     }
     for name, is_wrong in wrong.items():
         if is_wrong or len(given.getlist(name)) > 1:
-            return f"The {name} of this address is not one that this application may use."
-    return Asked(
+            return f"The {name} in this URL is missing, repeated or not allowed for this application."
+    return AuthorizationRequest(
         redirect_uri=given["redirect_uri"],
         products=products,
         state=given.get("state"),
@@ -105,30 +106,31 @@ def _static() -> Asked | str:
     )
 
 
-def _session() -> Asked | str:
-    asked: Asked | None = _simulator().store.session(request.args["session"])
-    if asked is None:
+def _session() -> AuthorizationRequest | str:
+    authorization: AuthorizationRequest | None = _simulator().store.session(request.args["session"])
+    if authorization is None:
         return "This session has ended. Go back to the application and start again."
     state = request.args.get("state") if _simulator().session_echoes_state else None
-    return Asked(**{name: getattr(asked, name) for name in asked.__dataclass_fields__} | {"state": state})
+    return dataclasses.replace(authorization, state=state)
 
 
-def _denied(asked: Asked) -> Answer:
-    """Go back without a code. Finch documents that denials come back, and names no parameter: these are OAuth's."""
-    return _back(asked, {"error": "access_denied", "error_description": "The user did not allow access"})
+def _denied(authorization: AuthorizationRequest) -> Answer:
+    """Redirect without a code. Finch documents this redirect but not its parameters, so these are OAuth's."""
+    parameters = {"error": "access_denied", "error_description": "The user did not allow access"}
+    return _redirect_back(authorization, parameters)
 
 
-def _back(asked: Asked, parameters: dict[str, str]) -> Answer:
-    state = {"state": asked.state} if asked.state is not None else {}
-    return redirect(f"{asked.redirect_uri}?{urlencode(parameters | state)}", 302)
+def _redirect_back(authorization: AuthorizationRequest, parameters: dict[str, str]) -> Answer:
+    state = {"state": authorization.state} if authorization.state is not None else {}
+    return redirect(f"{authorization.redirect_uri}?{urlencode(parameters | state)}", 302)
 
 
-def _asked(attempt: str) -> Asked | None:
-    asked: Asked | None = _simulator().store.attempts.get(attempt)
-    return asked
+def _authorization(attempt: str) -> AuthorizationRequest | None:
+    authorization: AuthorizationRequest | None = _simulator().store.attempts.get(attempt)
+    return authorization
 
 
-def _gone() -> Answer:
+def _not_found() -> Answer:
     return render_template("error.html", message="Go back to the application and start again."), 404
 
 

@@ -1,4 +1,4 @@
-"""Plays the person at Finch over plain HTTP, with any browser that has `get` and `post`."""
+"""Acts as the person at Finch over plain HTTP, with any browser that has `get` and `post`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from urllib.parse import urljoin
 
 
 class Page(Protocol):
-    """One answer: `location` is the redirect's target, absolute or not, or None."""
+    """One response. `location` is the redirect's target, absolute or relative, or None."""
 
     @property
     def status(self) -> int:
@@ -24,11 +24,11 @@ class Browser(Protocol):
     """A browser that does not follow redirects by itself."""
 
     def get(self, url: str) -> Page:
-        """Ask for a page."""
+        """Request a page."""
         ...
 
     def post(self, url: str, data: dict[str, str]) -> Page:
-        """Send a form."""
+        """Submit a form."""
         ...
 
 
@@ -40,7 +40,10 @@ def approve(
     password: str = "letmein",  # noqa: S107  # the sandbox's public login
     provider: str = "gusto",
 ) -> str:
-    """Agree, choose the provider, log in; return the address that leads back to the application, not followed."""
+    """Agree, choose the provider and log in. Return the URL that leads back to the application, not yet opened.
+
+    Raises RuntimeError if Finch shows a page instead of redirecting.
+    """
     consent = _next(browser.get(authorize_url), authorize_url)
     step = _next(browser.post(consent, {"allow": "yes"}), consent)
     if step.endswith("/provider"):
@@ -49,12 +52,15 @@ def approve(
 
 
 def deny(browser: Browser, authorize_url: str) -> str:
-    """Do not agree; return the address that leads back to the application, not followed."""
+    """Refuse on the consent page. Return the URL that leads back to the application, not yet opened.
+
+    Raises RuntimeError if Finch shows a page instead of redirecting.
+    """
     consent = _next(browser.get(authorize_url), authorize_url)
     return _next(browser.post(consent, {"deny": "yes"}), consent)
 
 
 def _next(page: Page, url: str) -> str:
     if page.location is None:
-        raise RuntimeError(f"Finch answered {page.status} without a way on")
+        raise RuntimeError(f"Finch answered {page.status} without a redirect")
     return urljoin(url, page.location)

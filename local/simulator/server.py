@@ -1,4 +1,4 @@
-"""The simulator as a server: one thread on 127.0.0.1, with a record of what was called and faults on demand."""
+"""The simulator as a server on 127.0.0.1, with a record of its requests and with faults on demand."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ HUGE_BYTES = 5_000_000
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request that came in; `status` None: it is not answered yet, or the connection was broken instead.
+    """A request to the simulator. `status` is None if it is not answered yet or if its connection was broken instead.
 
-    `code` is the authorization code that it brought, if any.
+    `code` is the authorization code in it, if any.
     """
 
     method: str
@@ -40,7 +40,7 @@ class Call:
 
 
 class Simulator(Server):
-    """Finch for one application. `redirect_uris` may be added to while it runs."""
+    """Finch for one application. More `redirect_uris` can be added while it runs."""
 
     def __init__(
         self,
@@ -73,18 +73,20 @@ class Simulator(Server):
         return [call for call in list(self.calls) if call.path == path]
 
     def forget(self) -> None:
-        """Forget connections, tokens, calls and faults, as if it had just started."""
+        """Remove connections, tokens, calls and faults, as if the simulator had just started."""
         self.store = Store(self.store.clock)
         self.calls.clear()
         self.faults.clear()
         self.client_type, self.session_echoes_state = "sandbox", True
 
-    def _note_answer(self, call: Call, status: int) -> None:
-        with contextlib.suppress(ValueError):  # forgotten meanwhile
-            self.calls[self.calls.index(call)] = dataclasses.replace(call, status=status)  # nothing is ever taken out
+    def _record_status(self, call: Call, status: int) -> None:
+        with contextlib.suppress(ValueError):  # `forget` has removed it
+            self.calls[self.calls.index(call)] = dataclasses.replace(
+                call, status=status
+            )  # until then, the list only grows
 
     def _control_faults(self) -> Any:
-        """POST a fault's fields as JSON to turn it on; DELETE turns all off. For a person with curl."""
+        """Activate the fault whose fields are POSTed as JSON; DELETE deactivates all. For a person with curl."""
         if request.method == "DELETE":
             self.faults.clear()
             return jsonify({"faults": "off"})
@@ -107,23 +109,23 @@ class Simulator(Server):
 
         answered: dict[str, Any] = {}
 
-        def keep(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], None]:
+        def capture(status: str, headers: list[tuple[str, str]], *_: Any) -> Callable[[bytes], None]:
             answered["status"] = int(status.split(" ", 1)[0])
             answered["headers"] = [header for header in headers if header[0].lower() != "content-length"]
             return lambda _: None
 
-        instead = _instead(fault)
-        if instead is None or (fault is not None and fault.processed):
-            body: Iterable[bytes] = [b"".join(self._app(environ, keep))]
-        if instead is not None:
-            status, headers, content = instead
+        replacement = _replacement(fault)
+        if replacement is None or (fault is not None and fault.processed):
+            body: Iterable[bytes] = [b"".join(self._app(environ, capture))]
+        if replacement is not None:
+            status, headers, content = replacement
             answered, body = {"status": status, "headers": headers}, [content]
         if fault is not None and fault.kind == "reset_after":
             return _reset(environ)
         content = b"".join(body)
         if fault is not None and fault.kind in {"bare", "answer"} and answered["status"] == 200:  # noqa: PLR2004  # OK
             content = _changed(content, fault)
-        self._note_answer(call, answered["status"])
+        self._record_status(call, answered["status"])
         if fault is not None and fault.kind == "drip_header":
             return _drip_header(environ, fault.seconds)
         headers = [*answered["headers"], ("Finch-Request-Id", request_id), ("Content-Length", str(len(content)))]
@@ -131,8 +133,8 @@ class Simulator(Server):
         return _drip(content, fault.seconds) if fault is not None and fault.kind == "drip" else [content]
 
 
-def _instead(fault: Fault | None) -> tuple[int, list[tuple[str, str]], bytes] | None:
-    """Return what a fault answers instead of Finch, or None."""
+def _replacement(fault: Fault | None) -> tuple[int, list[tuple[str, str]], bytes] | None:
+    """Return the response that a fault sends in place of Finch's, or None."""
     as_json, as_html = [("Content-Type", "application/json")], [("Content-Type", "text/html")]
     match fault:
         case Fault(kind="error"):
@@ -159,24 +161,24 @@ def _changed(content: bytes, fault: Fault) -> bytes:
 
 
 def _drip(content: bytes, seconds: float) -> Iterator[bytes]:
-    for place in range(len(content)):
+    for index in range(len(content)):
         time.sleep(seconds)
-        yield content[place : place + 1]
+        yield content[index : index + 1]
 
 
 def _drip_header(environ: dict[str, Any], seconds: float) -> Iterable[bytes]:
-    """Answer with a header that goes on for as long as anyone listens: a byte each `seconds`."""
+    """Answer with a header that does not end until the client disconnects: one byte every `seconds`."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.sendall(b"HTTP/1.1 200 OK\r\nX-Slow: ")
     with contextlib.suppress(OSError):
         while True:
             time.sleep(seconds)
             connection.sendall(b"x")
-    raise ConnectionAbortedError("nobody listens any more")
+    raise ConnectionAbortedError("the client disconnected")
 
 
 def _code_in(environ: dict[str, Any]) -> str | None:
-    """Return the authorization code in a request's JSON, and leave the body to be read again."""
+    """Return the authorization code in a request's JSON. The body can be read again afterwards."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
     try:
@@ -187,7 +189,7 @@ def _code_in(environ: dict[str, Any]) -> str | None:
 
 
 def _reset(environ: dict[str, Any]) -> Iterable[bytes]:
-    """Break the connection: a RST instead of an answer (SO_LINGER with no time)."""
+    """Break the connection with a RST instead of a response (SO_LINGER with a time of zero)."""
     connection: socket.socket = environ["werkzeug.socket"]
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()

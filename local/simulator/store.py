@@ -1,4 +1,4 @@
-"""What Finch knows: codes, sessions, connections and tokens. Pure memory with a clock that is given."""
+"""Finch's data: codes, sessions, connections and tokens, in memory, with a clock that is passed in."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ PRODUCTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What an authorize page asks the person for."""
+class AuthorizationRequest:
+    """What an application requests from the person on the authorize page."""
 
     redirect_uri: str
     products: tuple[str, ...]
@@ -57,9 +57,9 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A Connect session; it ends at `expires` (epoch seconds)."""
+    """A Connect session. It ends at `expires` (epoch seconds)."""
 
-    asked: Asked
+    authorization: AuthorizationRequest
     expires: float
 
 
@@ -79,7 +79,7 @@ class Connection:
 
 @dataclass(slots=True)
 class Code:
-    """An authorization code: used once, within ten minutes, with the redirect URI it was sent to."""
+    """An authorization code: valid once, for ten minutes, and only with the redirect URI that it was sent to."""
 
     connection_id: str
     redirect_uri: str
@@ -90,47 +90,51 @@ class Code:
 
 @dataclass
 class Store:
-    """Everything, under one lock."""
+    """All data, under one lock."""
 
     clock: Clock
-    attempts: dict[str, Asked] = field(default_factory=dict)
+    attempts: dict[str, AuthorizationRequest] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     connections: dict[str, Connection] = field(default_factory=dict)
     codes: dict[str, Code] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def begin(self, asked: Asked) -> str:
-        """Remember what a page asks for; return the id under which its forms name it."""
+    def begin(self, authorization: AuthorizationRequest) -> str:
+        """Store an authorization request. Return the id by which the pages refer to it."""
         with self.lock:
             attempt = uuid.uuid4().hex
-            self.attempts[attempt] = asked
+            self.attempts[attempt] = authorization
             return attempt
 
-    def open_session(self, asked: Asked, minutes: int | None) -> str:
-        """Make a Connect session that lives that many minutes."""
+    def open_session(self, authorization: AuthorizationRequest, minutes: int | None) -> str:
+        """Create a Connect session that lives `minutes` (None: DEFAULT_SESSION_MINUTES). Return its id."""
         with self.lock:
             session_id = str(uuid.uuid4())
             lifetime = 60.0 * (minutes or DEFAULT_SESSION_MINUTES)
-            self.sessions[session_id] = Session(asked, self.clock() + lifetime)
+            self.sessions[session_id] = Session(authorization, self.clock() + lifetime)
             return session_id
 
-    def session(self, session_id: str) -> Asked | None:
-        """Return what a live session asks for, or None."""
+    def session(self, session_id: str) -> AuthorizationRequest | None:
+        """Return a live session's authorization request, or None."""
         session = self.sessions.get(session_id)
-        return session.asked if session is not None and self.clock() < session.expires else None
+        return session.authorization if session is not None and self.clock() < session.expires else None
 
-    def connect(self, asked: Asked, provider: str, username: str) -> str:
-        """Log in; return a new authorization code. The same login is the same connection (finch docs)."""
+    def connect(self, authorization: AuthorizationRequest, provider: str, username: str) -> str:
+        """Log in. Return a new authorization code. The same login is the same connection (finch docs)."""
         with self.lock:
-            connection = self._connection(asked, provider, username)
+            connection = self._connection(authorization, provider, username)
             code = str(uuid.uuid4())
-            expires = self.clock() + CODE_SECONDS
-            self.codes[code] = Code(connection.connection_id, asked.redirect_uri, asked.products, expires)
+            self.codes[code] = Code(
+                connection.connection_id,
+                authorization.redirect_uri,
+                authorization.products,
+                expires=self.clock() + CODE_SECONDS,
+            )
             return code
 
     def redeem(self, code: str, redirect_uri: str) -> tuple[str, Connection, tuple[str, ...]] | None:
-        """Exchange a code for (token, connection, products), once; None when it is not good."""
+        """Exchange a code for (token, connection, products), once. Return None if the code is not valid."""
         with self.lock:
             found = self.codes.get(code)
             if found is None or found.used or found.redirect_uri != redirect_uri or self.clock() >= found.expires:
@@ -141,17 +145,17 @@ class Store:
             return token, self.connections[found.connection_id], found.products
 
     def connection_of(self, token: str) -> Connection | None:
-        """Return the connection a token stands for, or None."""
+        """Return a token's connection, or None."""
         with self.lock:
             return self.connections.get(self.tokens.get(token, ""))
 
     def of_customer(self, customer_id: str) -> Connection | None:
-        """Return the connection that a customer has already, or None."""
+        """Return a customer's connection, or None."""
         with self.lock:
             return next((found for found in self.connections.values() if found.customer_id == customer_id), None)
 
     def disconnect(self, connection: Connection) -> None:
-        """Remove a connection and all tokens of it."""
+        """Remove a connection and all its tokens."""
         with self.lock:
             self.connections.pop(connection.connection_id, None)
             self._forget(token for token, of in list(self.tokens.items()) if of == connection.connection_id)
@@ -160,15 +164,15 @@ class Store:
         for token in list(tokens):
             del self.tokens[token]
 
-    def _connection(self, asked: Asked, provider: str, username: str) -> Connection:
-        known = self.connections.get(asked.reauthenticates or "") or next(
+    def _connection(self, authorization: AuthorizationRequest, provider: str, username: str) -> Connection:
+        known = self.connections.get(authorization.reauthenticates or "") or next(
             (found for found in self.connections.values() if (found.provider, found.username) == (provider, username)),
             None,
         )
         if known is None:
-            known = Connection(*_new_ids(), provider=provider, username=username, products=asked.products)
-        if asked.customer_id is not None and known.customer_id is None:
-            known = replace(known, customer_id=asked.customer_id, customer_name=asked.customer_name)
+            known = Connection(*_new_ids(), provider=provider, username=username, products=authorization.products)
+        if authorization.customer_id is not None and known.customer_id is None:
+            known = replace(known, customer_id=authorization.customer_id, customer_name=authorization.customer_name)
         self.connections[known.connection_id] = known
         return known
 

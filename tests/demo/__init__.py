@@ -1,1 +1,1 @@
-"""The demo app, the link tool and the signing examples."""
+"""The demo app, its consumer and what `make demo` prints."""

@@ -1,4 +1,4 @@
-"""The team's consumer: each event once, and nothing on the queue ends it."""
+"""The team's consumer stores each event once, and no message on the queue stops it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 10.0
 
 
 class FakeQueue:
-    """SQS as far as a consumer sees it: what was received stays until it is deleted; failures come first."""
+    """A fake of SQS for a consumer: a message stays until it is deleted, and the first `failures` calls fail."""
 
     def __init__(self, bodies: Iterable[str], failures: int = 0) -> None:
         self._lock = threading.Lock()
@@ -27,8 +27,8 @@ class FakeQueue:
             if self.failures:
                 self.failures -= 1
                 raise EndpointConnectionError(endpoint_url="https://queue")
-            there = list(self.messages.items())[:MaxNumberOfMessages]
-        return {"Messages": [{"ReceiptHandle": handle, "Body": body} for handle, body in there]}
+            batch = list(self.messages.items())[:MaxNumberOfMessages]
+        return {"Messages": [{"ReceiptHandle": handle, "Body": body} for handle, body in batch]}
 
     def delete_message(self, *, ReceiptHandle: str, **_: Any) -> None:  # noqa: N803  # AWS's name
         with self._lock:
@@ -36,56 +36,56 @@ class FakeQueue:
 
 
 def event(event_id: str, second: int = 0) -> str:
-    """Return an event as it lies on the queue."""
+    """Return a message's body with an event."""
     occurred = f"2026-01-15T12:00:{second:02}.000+00:00"
     detail = {"event_id": event_id, "flow_id": f"flow-of-{event_id}", "customer_id": "acme", "occurred_at": occurred}
     return json.dumps({"detail-type": "Connection Established", "detail": detail})
 
 
-def heard(inbox: Inbox) -> list[str]:
+def received(inbox: Inbox) -> list[str]:
     return [one["detail"]["event_id"] for one in inbox.events()]
 
 
-def test_an_event_that_comes_twice_is_heard_once() -> None:
-    """The bus delivers at least once; both messages leave the queue."""
+def test_an_event_that_is_delivered_twice_is_stored_once() -> None:
+    """The bus delivers at least once. Both messages are deleted from the queue."""
     queue = FakeQueue([event("a"), event("a"), event("b")])
     with Inbox(queue, "https://queue") as inbox:
         assert inbox.wait_for("flow-of-b", TIMEOUT_SECONDS) is not None
-    assert sorted(heard(inbox)) == ["a", "b"]
+    assert sorted(received(inbox)) == ["a", "b"]
     assert queue.messages == {}
 
 
 def test_the_newest_event_is_the_one_that_happened_last() -> None:
-    """The bus keeps no order, so the order of arrival says nothing."""
+    """The bus does not preserve order, so the order of arrival does not count."""
     with Inbox(FakeQueue([event("second", 2), event("first", 1)]), "https://queue") as inbox:
         assert inbox.wait_for("flow-of-first", TIMEOUT_SECONDS) is not None
-    assert heard(inbox) == ["second", "first"]
+    assert received(inbox) == ["second", "first"]
 
 
-def test_a_message_that_is_no_event_stays_and_stops_nothing() -> None:
-    """It is for the queue's own dead-letter queue; the events behind it are heard."""
+def test_a_message_that_is_not_an_event_stays_on_the_queue() -> None:
+    """A redrive policy moves it to a dead-letter queue. The events behind it are received."""
     strange = ["not json", "[]", '{"detail": "text"}', '{"detail": {"event_id": "x"}}']
     queue = FakeQueue([*strange, event("a")])
     with Inbox(queue, "https://queue") as inbox:
         assert inbox.wait_for("flow-of-a", TIMEOUT_SECONDS) is not None
-    assert heard(inbox) == ["a"]
+    assert received(inbox) == ["a"]
     assert list(queue.messages.values()) == strange
 
 
-def test_a_queue_that_cannot_be_reached_is_asked_again() -> None:
-    """For a moment, as every network."""
+def test_a_queue_that_cannot_be_reached_is_polled_again() -> None:
+    """One failed call does not end the consumer."""
     with Inbox(FakeQueue([event("a")], failures=1), "https://queue") as inbox:
         assert inbox.wait_for(None, TIMEOUT_SECONDS) is not None
 
 
-def test_waiting_ends_when_nothing_comes() -> None:
-    """With nothing, and without an error."""
+def test_waiting_ends_when_no_event_arrives() -> None:
+    """The result is None, without an error."""
     with Inbox(FakeQueue([]), "https://queue") as inbox:
         assert inbox.wait_for("flow-of-a", 0.01) is None
 
 
 def test_leaving_the_inbox_ends_its_thread() -> None:
-    """So that nothing asks a queue that is gone."""
+    """So nothing polls a queue that no longer exists."""
     with Inbox(FakeQueue([]), "https://queue"):
         assert "inbox" in [thread.name for thread in threading.enumerate()]
     assert "inbox" not in [thread.name for thread in threading.enumerate()]

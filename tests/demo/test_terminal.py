@@ -1,4 +1,4 @@
-"""What `make demo` prints and how it ends: nothing secret, and every failure in words."""
+"""What `make demo` prints and how it ends: it prints no secret, and a sentence for every failure."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ SECRETS = {
 
 
 @pytest.mark.parametrize("url", SECRETS)
-def test_what_is_secret_in_an_address_is_not_shown(url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """The rest is, so that a person can follow the way."""
+def test_secrets_in_a_url_are_not_printed(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The rest of the URL is, so that a person can follow the flow."""
     demo.Terminal().facts(demo._shown(url))
     written = capsys.readouterr().out
     assert "hidden" not in written
@@ -30,36 +30,36 @@ def test_what_is_secret_in_an_address_is_not_shown(url: str, capsys: pytest.Capt
     assert SECRETS[url] in written
 
 
-def test_no_colour_is_written_where_nobody_sees_it(capsys: pytest.CaptureFixture[str]) -> None:
-    """Into a file or a pipe goes text."""
+def test_no_escape_sequence_is_printed_outside_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file or a pipe gets plain text."""
     terminal = demo.Terminal()
     terminal.title("Starting")
-    terminal.step("Up")
+    terminal.step("Ready")
     assert "\033" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("problem", "once", "code", "says"),
+    ("problem", "once", "code", "message"),
     [
         (EngineError("Port 3000 is taken. Free it."), "", 1, "Port 3000 is taken. Free it."),
-        (requests.ConnectionError("http://localhost/callback?code=hidden"), "", 1, "Please run this again"),
+        (requests.ConnectionError("http://localhost/callback?code=hidden"), "", 1, "Run `make demo` again"),
         (KeyboardInterrupt(), "", 0, "Stopped"),
         (KeyboardInterrupt(), "1", 130, "Stopped"),
     ],
 )
-def test_the_demo_ends_in_words(
+def test_the_demo_ends_with_a_sentence(
     capsys: pytest.CaptureFixture[str],
     problem: BaseException,
     once: str,
     code: int,
-    says: str,
+    message: str,
 ) -> None:
-    """No traceback, no address; Ctrl-C is a good end unless one connection was asked for."""
+    """It prints no traceback and no URL. Ctrl-C exits with 0, or with 130 if DEMO_ONCE is set."""
 
     def fails(*_: Any) -> int:
         raise problem
 
     assert demo.main(fails, lambda: demo_settings({"DEMO_ONCE": once})) == code
     written = "".join(capsys.readouterr())
-    assert says in written
+    assert message in written
     assert "hidden" not in written

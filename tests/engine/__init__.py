@@ -1,1 +1,1 @@
-"""The local engine: the local API gateway behaves as AWS's does, and the layer lacks nothing."""
+"""The local engine: the local API gateway behaves as AWS's does, and the built layer is complete."""

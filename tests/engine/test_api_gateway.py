@@ -1,6 +1,6 @@
-"""SAM CLI's local API server gives a function what API Gateway gives it.
+"""SAM CLI's local API server passes a function the same event as API Gateway.
 
-It is made of SAM's internals: when a new version moves them, this fails loudly.
+The local API gateway uses internals of SAM CLI, so these tests fail when a new version changes them.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ANSWER = {
 
 
 class Lambda:
-    """Stands for the emulator's Lambda: keeps the event and answers as told."""
+    """A fake of the emulator's Lambda client. It records each event and returns ANSWER, or an error if `fails`."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, dict[str, Any]]] = []
@@ -46,7 +46,7 @@ class Lambda:
 
 
 class SlowLambda(Lambda):
-    """Takes its time, and knows how many calls it had at once."""
+    """Takes 50 ms per call, and records the largest number of calls that ran at once."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,7 +63,7 @@ class SlowLambda(Lambda):
 
 @pytest.fixture(scope="module")
 def functions() -> Lambda:
-    """What the API gateway invokes."""
+    """The Lambda client that the API gateway uses."""
     return Lambda()
 
 
@@ -78,7 +78,7 @@ def api_gateway(functions: Lambda) -> Iterator[ApiGateway]:
 
 @pytest.fixture
 def event(api_gateway: ApiGateway, functions: Lambda) -> Any:
-    """Send a request and return the event that the function got."""
+    """Return a function that sends a request and returns the event that the Lambda function got."""
     functions.events.clear()
     functions.fails = False
 
@@ -91,8 +91,8 @@ def event(api_gateway: ApiGateway, functions: Lambda) -> Any:
 
 
 @pytest.mark.parametrize(("at_once", "most"), [(2, 2), (None, 8)])
-def test_no_more_functions_run_at_once_than_is_said(at_once: int | None, most: int) -> None:
-    """Who comes then waits for a turn; without a limit nobody does."""
+def test_no_more_functions_run_at_once_than_at_once_allows(at_once: int | None, most: int) -> None:
+    """Further calls wait. Without a limit none does."""
     slow = SlowLambda()
     deployed = DeployedFunctions(slow, {"FAliaslive": "physical-f"}, at_once)
     with ThreadPoolExecutor(8) as callers:
@@ -101,7 +101,7 @@ def test_no_more_functions_run_at_once_than_is_said(at_once: int | None, most: i
 
 
 def test_the_api_gateway_serves_the_templates_routes(api_gateway: ApiGateway, functions: Lambda) -> None:
-    """And each goes to its function."""
+    """Each route invokes its function."""
     functions.events.clear()
     for method, path in [("GET", "/connect"), ("POST", "/connect"), ("GET", "/callback"), ("GET", "/callback/result")]:
         requests.request(method, api_gateway.url + path, allow_redirects=False, timeout=10)
@@ -111,7 +111,7 @@ def test_the_api_gateway_serves_the_templates_routes(api_gateway: ApiGateway, fu
 
 
 def test_the_payload_is_format_2(event: Any) -> None:
-    """Version, route, raw query, domain name."""
+    """Version, route, raw query and domain name are those of API Gateway."""
     got = event("GET", "/callback?code=a%20b&state=x%2By")
     assert (got["version"], got["routeKey"], got["rawPath"]) == ("2.0", "GET /callback", "/callback")
     assert got["rawQueryString"] == "code=a%20b&state=x%2By"
@@ -120,34 +120,34 @@ def test_the_payload_is_format_2(event: Any) -> None:
 
 
 def test_duplicates_are_seen_in_the_raw_query(event: Any) -> None:
-    """Joined with commas elsewhere, as API Gateway does."""
+    """`queryStringParameters` joins them with commas, as API Gateway does."""
     got = event("GET", "/callback?state=a&state=b")
     assert got["rawQueryString"] == "state=a&state=b"
     assert got["queryStringParameters"]["state"] == "a,b"
 
 
-def test_cookies_come_as_an_array(event: Any) -> None:
-    """One entry each."""
+def test_cookies_are_an_array(event: Any) -> None:
+    """Each cookie is one entry."""
     assert event("GET", "/callback", headers={"Cookie": "a=1; b=2"})["cookies"] == ["a=1", "b=2"]
 
 
-def test_a_form_comes_as_its_body(event: Any) -> None:
-    """In base64 or plain, as the event says."""
+def test_a_form_is_the_events_body(event: Any) -> None:
+    """The body is base64 or plain text, according to `isBase64Encoded`."""
     got = event("POST", "/connect", data={"link": "a b", "form_nonce": "x"})
     body = base64.b64decode(got["body"]).decode() if got["isBase64Encoded"] else got["body"]
     assert body == "link=a+b&form_nonce=x"
 
 
-def test_the_answer_keeps_its_cookies_apart(api_gateway: ApiGateway, functions: Lambda) -> None:
-    """Several Set-Cookie headers, and a redirect that is not rewritten."""
+def test_each_cookie_of_a_response_is_a_header(api_gateway: ApiGateway, functions: Lambda) -> None:
+    """Two cookies become two Set-Cookie headers, and the redirect is not rewritten."""
     functions.fails = False
     page = Browser().get(f"{api_gateway.url}/connect")
     assert (page.status, page.location, page.headers["X-Test"]) == (303, "https://app.example.com/", "1")
     assert page.set_cookies == ("a=1; Path=/", "b=2; Path=/; Secure")
 
 
-def test_a_function_that_failed_is_a_500(api_gateway: ApiGateway, functions: Lambda) -> None:
-    """With API Gateway's words and not the function's."""
+def test_a_failed_function_returns_500(api_gateway: ApiGateway, functions: Lambda) -> None:
+    """The body is API Gateway's and not the function's."""
     functions.fails = True
     answer = requests.get(f"{api_gateway.url}/connect", timeout=10)
     assert (answer.status_code, answer.json()) == (500, {"message": "Internal Server Error"})
@@ -157,26 +157,26 @@ def test_a_function_that_failed_is_a_500(api_gateway: ApiGateway, functions: Lam
     ("method", "path"),
     [("HEAD", "/connect"), ("OPTIONS", "/connect"), ("POST", "/callback"), ("HEAD", "/callback"), ("GET", "/other")],
 )
-def test_what_is_no_route_invokes_nothing(api_gateway: ApiGateway, functions: Lambda, method: str, path: str) -> None:
-    """API Gateway answers 404 where Flask would add HEAD and OPTIONS by itself."""
+def test_an_unknown_route_invokes_nothing(api_gateway: ApiGateway, functions: Lambda, method: str, path: str) -> None:
+    """The answer is 404, also for HEAD and OPTIONS, which Flask would add by itself."""
     functions.events.clear()
     assert requests.request(method, api_gateway.url + path, timeout=10).status_code == 404
     assert functions.events == []
 
 
-def test_only_this_machine_is_listened_to(api_gateway: ApiGateway) -> None:
-    """127.0.0.1 and nothing else."""
+def test_the_api_gateway_listens_on_this_machine_only(api_gateway: ApiGateway) -> None:
+    """Its address is 127.0.0.1."""
     assert api_gateway.address[0] == "127.0.0.1"
 
 
-def test_a_taken_port_is_said(api_gateway: ApiGateway, local_stack: LocalStack) -> None:
-    """With what to do about it."""
+def test_a_taken_port_is_reported(api_gateway: ApiGateway, local_stack: LocalStack) -> None:
+    """The error names the port and suggests another."""
     with pytest.raises(EngineError, match=f"Port {api_gateway.port} is taken.*PORT={api_gateway.port + 1}"):
         local_stack.deploy(client_secret="x", parameters=lambda _: {}, port=api_gateway.port)
 
 
-def test_only_what_the_emulator_refuses_is_left_out() -> None:
-    """The template that is deployed here is the one for AWS but for those resources."""
+def test_only_resources_that_the_emulator_refuses_are_left_out() -> None:
+    """Otherwise, the template deployed here has the same resources as the one deployed to AWS."""
     whole = load_template(build())["Resources"]
     deployed = load_template(for_emulator(build()))["Resources"]
     assert {whole[name]["Type"] for name in whole.keys() - deployed.keys()} == set(REFUSED_BY_EMULATOR)

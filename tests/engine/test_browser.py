@@ -1,4 +1,4 @@
-"""The scripts' browser keeps cookies as browsers do."""
+"""The scripts' browser handles cookies as browsers do."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from local.server import Server
 
 
 class Clock:
-    """Epoch seconds that stand still until they are moved."""
+    """A clock in epoch seconds that a test moves by hand."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0
@@ -51,20 +51,20 @@ def site() -> Flask:
 
 @pytest.fixture(scope="module")
 def port() -> Iterator[int]:
-    """Where a site listens."""
+    """The port of a site."""
     with Server("site", 0, site()) as server:
         yield server.address[1]
 
 
 @pytest.fixture(scope="module")
 def other_port() -> Iterator[int]:
-    """Where another one does."""
+    """The port of another site on the same host."""
     with Server("other", 0, site()) as server:
         yield server.address[1]
 
 
 def test_secure_cookies_go_to_localhost_over_http(port: int) -> None:
-    """As in every browser, and unlike in plain HTTP clients."""
+    """Every browser sends them; plain HTTP clients do not."""
     browser = Browser()
     page = browser.get(f"http://localhost:{port}/set")
     assert len(page.set_cookies) == 2
@@ -72,8 +72,8 @@ def test_secure_cookies_go_to_localhost_over_http(port: int) -> None:
     assert "('__Host-fc-a', '1'), ('plain', '2')" in browser.get(f"http://localhost:{port}/seen").text
 
 
-def test_a_cookie_is_the_hosts_whatever_the_port(port: int, other_port: int) -> None:
-    """RFC 6265 section 8.5; another host name does not get it."""
+def test_a_cookie_goes_to_every_port_of_its_host(port: int, other_port: int) -> None:
+    """RFC 6265 section 8.5. Another host name does not get it."""
     browser = Browser()
     browser.get(f"http://localhost:{port}/set")
     assert "plain" in browser.get(f"http://localhost:{other_port}/seen").text
@@ -81,15 +81,15 @@ def test_a_cookie_is_the_hosts_whatever_the_port(port: int, other_port: int) -> 
 
 
 def test_max_age_0_deletes_a_cookie(port: int) -> None:
-    """That one alone."""
+    """Other cookies stay."""
     browser = Browser()
     browser.get(f"http://localhost:{port}/set")
     browser.get(f"http://localhost:{port}/delete")
     assert browser.cookies("http://localhost/") == {"plain": "2"}
 
 
-def test_a_cookie_dies_at_its_age(port: int) -> None:
-    """A session's cookie does not."""
+def test_a_cookie_expires_after_its_max_age(port: int) -> None:
+    """A cookie without Max-Age does not expire."""
     clock = Clock()
     browser = Browser(clock)
     browser.get(f"http://localhost:{port}/set")
@@ -97,13 +97,13 @@ def test_a_cookie_dies_at_its_age(port: int) -> None:
     assert "[('plain', '2')]" in browser.get(f"http://localhost:{port}/seen").text
 
 
-def test_redirects_are_followed_on_request_alone(port: int) -> None:
-    """The tests look at where they lead."""
+def test_redirects_are_followed_only_on_request(port: int) -> None:
+    """By default a test gets the redirect itself and can check its target."""
     page = Browser().get(f"http://localhost:{port}/away")
     assert (page.status, page.location) == (303, f"http://localhost:{port}/seen")
     assert Browser().get(f"http://localhost:{port}/away", follow=True).status == 200
 
 
 def test_a_form_is_posted(port: int) -> None:
-    """With the browser's cookies."""
+    """Its fields arrive at the server."""
     assert "[('allow', 'yes')]" in Browser().post(f"http://localhost:{port}/seen", {"allow": "yes"}).text

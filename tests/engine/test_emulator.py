@@ -1,4 +1,4 @@
-"""The emulator goes when we go, however we went, and takes its files along."""
+"""The emulator ends when its parent ends, however that happens, and its files are removed."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def _wait_until_gone(url: str, scratch: Path) -> None:
     wait_for(lambda: not _answers(url) and not any(scratch.iterdir()), timeout=_TIMEOUT_SECONDS)
 
 
-def test_an_emulator_does_not_outlive_a_parent_that_was_killed_hard(tmp_path: Path) -> None:
-    """No cleaning up runs after SIGKILL: the supervisor does it, with no port and no folder left."""
+def test_an_emulator_does_not_outlive_a_parent_that_got_sigkill(tmp_path: Path) -> None:
+    """After SIGKILL the parent cannot clean up. The supervisor does, and leaves no open port and no folder."""
     environment = tool_environment() | {"TMPDIR": str(tmp_path)}
     parent = subprocess.Popen(
         [sys.executable, "-c", _RUNS_AN_EMULATOR], stdout=subprocess.PIPE, text=True, cwd=ROOT, env=environment

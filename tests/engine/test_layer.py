@@ -1,4 +1,4 @@
-"""The built layer: complete by itself, pure Python, and compiled so that no cold start has to."""
+"""The built layer is complete, pure Python, and compiled, so that no cold start has to compile it."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ _UNCHECKED_HASH = 0b01
 
 @pytest.fixture(scope="module")
 def built() -> Path:
-    """The build folder that SAM wrote."""
+    """SAM's build folder."""
     return build().parent
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_a_function_needs_nothing_but_itself_and_the_layer(built: Path, function: str) -> None:
-    """The emulator's own packages would hide one that is missing: here are none but the layer's."""
+def test_a_function_needs_only_itself_and_the_layer(built: Path, function: str) -> None:
+    """Its handler imports with the layer's packages alone. The emulator's own packages would hide a missing one."""
     environment = json.loads((ROOT / "events/env.example.json").read_text())["Parameters"]
     environment |= {"AWS_DEFAULT_REGION": "eu-central-1", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     paths = [str(built / f"{function.capitalize()}Function"), str(built / "FinchConnectLayer" / "python")]
@@ -49,15 +49,15 @@ def test_a_function_needs_nothing_but_itself_and_the_layer(built: Path, function
 
 
 def test_the_layer_is_pure_python(built: Path) -> None:
-    """So that one build runs on arm64 and x86_64."""
+    """So one build runs on arm64 and on x86_64."""
     layer = built / "FinchConnectLayer"
     assert [path.name for path in layer.rglob("*") if path.suffix in {".so", ".pyd", ".dylib"}] == []
 
 
-def test_the_layer_holds_the_operations_that_are_called_and_no_more(built: Path) -> None:
-    """botocore reads the pruned models: each of our operations can be called, and nothing else is left.
+def test_the_layer_contains_only_the_operations_that_are_called(built: Path) -> None:
+    """botocore can read the pruned models. Each operation is complete, and no other operation is left.
 
-    A botocore that keeps its data in another form fails here, or at the build.
+    A botocore that stores its data in another format fails here or in the build.
     """
     data = built / "FinchConnectLayer/python/botocore/data"
     assert {path.name for path in data.iterdir() if path.is_dir()} == OPERATIONS.keys()
@@ -73,15 +73,15 @@ def test_the_layer_holds_the_operations_that_are_called_and_no_more(built: Path)
             assert {shape.name for shape in operation.error_shapes} == {shape.name for shape in full.error_shapes}
 
 
-def test_the_layer_keeps_what_the_adapters_call() -> None:
-    """By the names of their clients' methods: an operation that is missing would fail only when it is needed."""
+def test_the_layer_contains_every_operation_that_the_adapters_call() -> None:
+    """Compares the adapters' client methods with the list. A missing operation would otherwise fail only when used."""
     adapters = (ROOT / "layers/finch_connect/finch_connect/adapters").glob("*.py")
     called = {name for path in adapters for name in re.findall(r"client(?:\(\))?\.([a-z_]+)\b", path.read_text())}
     assert called == {xform_name(name) for operations in OPERATIONS.values() for name in operations}
 
 
 def _members(shape: Any, seen: tuple[str, ...] = ()) -> Any:
-    """Return a shape with all that it reaches, as names and types."""
+    """Return a shape and all shapes within it, as names and types."""
     if shape is None or shape.name in seen:
         return None if shape is None else shape.name
     within = (*seen, shape.name)
@@ -95,7 +95,7 @@ def _members(shape: Any, seen: tuple[str, ...] = ()) -> Any:
 
 
 def test_no_model_is_left_in_a_slow_form(built: Path) -> None:
-    """Unpacked, without prose, and endpoints of our services alone: together 25 ms of every cold start."""
+    """Uncompressed, without documentation, with the called services' endpoints only: saves 25 ms per cold start."""
     data = built / "FinchConnectLayer/python/botocore/data"
     assert [path.name for path in data.rglob("*") if path.suffix == ".gz" or "examples" in path.name] == []
     assert sum(path.stat().st_size for path in data.rglob("*") if path.is_file()) < 280_000
@@ -104,8 +104,8 @@ def test_no_model_is_left_in_a_slow_form(built: Path) -> None:
     assert "eu-central-1" in endpoints["partitions"][0]["regions"]
 
 
-def test_the_layer_brings_the_authorities_of_awss_endpoints_and_all_for_finch(built: Path) -> None:
-    """Five roots, each still valid for a year at least; certifi as it comes."""
+def test_the_layer_contains_the_root_certificates_for_aws_and_for_finch(built: Path) -> None:
+    """For AWS's endpoints five roots, each valid for at least another year. For Finch, certifi unchanged."""
     layer = built / "FinchConnectLayer" / "python"
     roots = x509.load_pem_x509_certificates((layer / "finch_connect/amazon-root-cas.pem").read_bytes())
     named = {root.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value for root in roots}
@@ -115,20 +115,20 @@ def test_the_layer_brings_the_authorities_of_awss_endpoints_and_all_for_finch(bu
 
 
 def test_the_layer_stays_small(built: Path) -> None:
-    """What Lambda has to fetch and unpack before anything else."""
+    """Lambda fetches and unpacks it before anything else. The limit is 16 MB unpacked."""
     size = sum(path.stat().st_size for path in (built / "FinchConnectLayer").rglob("*") if path.is_file())
     assert size < 16_000_000
 
 
 def test_the_layers_bytecode_is_valid_wherever_it_is_unzipped(built: Path, tmp_path: Path) -> None:
-    """Unchecked-hash pycs: zip times would make timestamps stale, and every cold start would compile (PEP 552).
+    """Its .pyc files use unchecked hashes (PEP 552), because zip times would make timestamps stale.
 
-    Packed and unpacked as SAM and Lambda do, with other times: nothing of the layer is compiled again.
+    Zipped and unzipped as by SAM and Lambda, with other times, nothing in the layer is compiled again.
     """
     packed = shutil.make_archive(str(tmp_path / "layer"), "zip", built / "FinchConnectLayer")
     unpacked = tmp_path / "opt"
     with zipfile.ZipFile(packed) as archive:
-        archive.extractall(unpacked)  # our own archive; times are those of now
+        archive.extractall(unpacked)  # the archive made above; the files get the current time
     layer = unpacked / "python"
     compiled = sorted(layer.rglob("*.pyc"))
     assert len(compiled) > 500
@@ -147,15 +147,15 @@ def test_the_layers_bytecode_is_valid_wherever_it_is_unzipped(built: Path, tmp_p
     assert [line for line in made if str(layer) in line] == []
 
 
-def test_each_build_of_the_layer_is_another(built: Path) -> None:
-    """Or a deployment that changes a parameter alone would leave the API on the version before (tests/template)."""
+def test_each_build_of_the_layer_is_different(built: Path) -> None:
+    """Otherwise a deployment that changes only a parameter would leave the API on the old version (tests/template)."""
     built_at = datetime.fromisoformat((built / "FinchConnectLayer" / "built-at").read_text().strip())
     ended = datetime.fromtimestamp((built / "template.yaml").stat().st_mtime, UTC)
     assert timedelta() <= ended - built_at < timedelta(minutes=5)
 
 
-def test_a_function_ships_its_handler_alone(built: Path) -> None:
-    """Everything shared is in the layer, once."""
+def test_a_function_ships_only_its_handler(built: Path) -> None:
+    """All shared code is in the layer, once."""
     for function in FUNCTIONS:
         shipped = [path.name for path in (built / f"{function.capitalize()}Function").iterdir()]
         assert [name for name in shipped if not name.startswith("__")] == ["app.py"]

@@ -1,4 +1,4 @@
-"""The proxy for faults breaks what it is told to break, and nothing else, and goes with its context."""
+"""The fault proxy breaks the calls that it should, and no others, and ends with its context."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_RETRIES = Config(retries={"max_attempts": 0}, connect_timeout=2, read_timeout
 
 @pytest.fixture(scope="module")
 def proxy() -> Iterator[Microburst]:
-    """A proxy before an emulator that checks no signatures."""
+    """A proxy in front of an emulator that does not check signatures."""
     with emulator(auth=False) as upstream, microburst(upstream) as running:
         yield running
     with pytest.raises(requests.ConnectionError):
@@ -29,7 +29,7 @@ def proxy() -> Iterator[Microburst]:
 
 @pytest.fixture
 def parameters(proxy: Microburst) -> Any:
-    """A client of Parameter Store that gives up at once."""
+    """A client of Parameter Store without retries."""
     return boto3.client(
         "ssm",
         endpoint_url=proxy.url,
@@ -50,8 +50,8 @@ def parameters(proxy: Microburst) -> Any:
         (Kind.TRUNCATED, True),
     ],
 )
-def test_a_call_is_broken_as_asked(proxy: Microburst, parameters: Any, kind: Kind, happens: bool) -> None:
-    """Before AWS saw it or after AWS did it: that is what tells a retry that repeats from one that begins."""
+def test_a_call_breaks_as_its_kind_says(proxy: Microburst, parameters: Any, kind: Kind, happens: bool) -> None:
+    """Each kind breaks either before or after AWS executes the call, which decides whether a retry is a repetition."""
     name = f"/broken/{kind.name}"
     with proxy.breaking(AwsFault(kind, "ssm", "PutParameter")) as rules:
         with pytest.raises((ClientError, BotoCoreError)):
@@ -61,15 +61,15 @@ def test_a_call_is_broken_as_asked(proxy: Microburst, parameters: Any, kind: Kin
     assert bool(found) is happens
 
 
-def test_a_slow_call_happens_after_its_caller_gave_up(proxy: Microburst, parameters: Any) -> None:
-    """Slow is not gone."""
+def test_a_slow_call_is_executed_after_its_caller_timed_out(proxy: Microburst, parameters: Any) -> None:
+    """A slow call is not lost."""
     with proxy.breaking(AwsFault(Kind.SLOW, "ssm", "PutParameter", seconds=1)), pytest.raises(BotoCoreError):
         parameters.put_parameter(Name="/slow", Value="1", Type="String")
     wait_for(lambda: parameters.get_parameters(Names=["/slow"])["Parameters"], timeout=10)
 
 
 def test_only_the_calls_that_match_are_broken(proxy: Microburst, parameters: Any) -> None:
-    """So that several tests can break different flows at once; and no longer than asked."""
+    """So several tests can break different flows at once. The fault ends with its context and not with another's."""
     with proxy.breaking(AwsFault(Kind.ERROR, "ssm", "PutParameter", match="Name == '/mine'", times=None)) as rules:
         parameters.put_parameter(Name="/theirs", Value="1", Type="String")
         for _ in range(2):

@@ -1,4 +1,4 @@
-"""What stands before the emulator where its own answers are wrong: AWS's words for a secret's versions."""
+"""The shim in front of the emulator answers for a secret's versions and its restoration as AWS does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FIRST, SECOND = "1" * 64, "2" * 64
 
 @pytest.fixture
 def secrets() -> Iterator[Any]:
-    """A client of Secrets Manager on the shim emulator."""
+    """A Secrets Manager client that calls the emulator through the shim."""
     with emulator(auth=False) as upstream, SecretsManagerShim(upstream) as shim:
         yield boto3.client(
             "secretsmanager",
@@ -27,8 +27,8 @@ def secrets() -> Iterator[Any]:
         )
 
 
-def test_a_secret_that_is_there_may_be_restored(secrets: Any) -> None:
-    """Whether it was deleted or not; one that never was is none."""
+def test_an_existing_secret_can_be_restored(secrets: Any) -> None:
+    """It makes no difference whether it was deleted. A secret that never existed is not found."""
     arn = secrets.create_secret(Name="one", SecretString="a", ClientRequestToken=FIRST)["ARN"]
     assert secrets.restore_secret(SecretId="one")["ARN"] == arn
     secrets.delete_secret(SecretId="one", RecoveryWindowInDays=7)
@@ -38,8 +38,8 @@ def test_a_secret_that_is_there_may_be_restored(secrets: Any) -> None:
         secrets.restore_secret(SecretId="none")
 
 
-def test_a_version_is_named_by_its_token_and_put_once(secrets: Any) -> None:
-    """As AWS documents it: the first one too, and the same one again moves no label back."""
+def test_a_versions_id_is_its_token_and_it_is_put_once(secrets: Any) -> None:
+    """As AWS documents it. This includes the first version, and repeating a version does not make it current again."""
     made = secrets.create_secret(Name="one", SecretString="a", ClientRequestToken=FIRST)
     assert made["VersionId"] == FIRST
     with pytest.raises(secrets.exceptions.ResourceExistsException):

@@ -1,4 +1,4 @@
-"""The example consumer: from the event to Finch's data, with the token from the vault."""
+"""The example consumer reads Finch's data with the token that an event leads to."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pytest
 from moto import mock_aws
 
 from local.simulator import Simulator
-from local.simulator.store import Asked
+from local.simulator.store import AuthorizationRequest
 from tests.template import ROOT
 
 FOLDER = ROOT / "examples/consumer"
 
 
-def test_a_consumer_reads_the_token_and_asks_finch(
+def test_a_consumer_reads_the_token_and_calls_finch(
     finch: Simulator, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the event as it comes from the queue, and Finch's own SDK."""
+    """It gets the event as a queue delivers it and uses Finch's own SDK. An event without a secret is skipped."""
     for name, value in [
         ("AWS_DEFAULT_REGION", "eu-central-1"),
         ("AWS_ACCESS_KEY_ID", "x"),
@@ -28,7 +28,9 @@ def test_a_consumer_reads_the_token_and_asks_finch(
     ]:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("FINCH_BASE_URL", finch.url)
-    code = finch.store.connect(Asked("http://localhost/callback", ("company",), None), "gusto", "smallco")
+    code = finch.store.connect(
+        AuthorizationRequest("http://localhost/callback", ("company",), None), "gusto", "smallco"
+    )
     redeemed = finch.store.redeem(code, "http://localhost/callback")
     assert redeemed is not None
     with mock_aws():

@@ -20,8 +20,8 @@ EXAMPLES = {
 
 @pytest.mark.parametrize("language", EXAMPLES)
 @pytest.mark.parametrize("return_url", [None, "https://app.example.com/hr/done"])
-def test_the_examples_sign_links_that_the_stack_takes(language: str, return_url: str | None) -> None:
-    """In the languages that backends are written in; node and openssl have to be on this machine."""
+def test_the_examples_sign_links_that_the_stack_accepts(language: str, return_url: str | None) -> None:
+    """One example per language of a backend. node and openssl must be installed on this machine."""
     program = shutil.which(EXAMPLES[language][0])
     assert program is not None, f"{EXAMPLES[language][0]} is needed to test examples/signing: please install it"
     ran = subprocess.run(
@@ -44,7 +44,7 @@ def test_the_examples_sign_links_that_the_stack_takes(language: str, return_url:
 @pytest.mark.parametrize("language", EXAMPLES)
 @pytest.mark.parametrize("missing", ["FINCH_LINK_KID", "FINCH_LINK_KEY", "CONNECT_URL", "CUSTOMER"])
 def test_the_examples_sign_nothing_when_something_is_missing(language: str, missing: str) -> None:
-    """An empty key signs as well as any other; they say what to set."""
+    """An empty key would sign without an error. The example names the variable to set."""
     program = shutil.which(EXAMPLES[language][0])
     assert program is not None, f"{EXAMPLES[language][0]} is needed to test examples/signing: please install it"
     given = {"FINCH_LINK_KID": "1", "FINCH_LINK_KEY": KEY, "CONNECT_URL": "https://c", "CUSTOMER": "acme"} | {
@@ -64,8 +64,8 @@ def test_the_examples_sign_nothing_when_something_is_missing(language: str, miss
     assert KEY not in ran.stderr
 
 
-def test_the_shell_example_refuses_what_it_cannot_write_as_json() -> None:
-    """A quote in the customer's id would be a claim of its own."""
+def test_the_shell_example_refuses_a_customer_id_that_would_break_its_json() -> None:
+    """A quote in the customer's id could add a claim."""
     ran = subprocess.run(
         ["/bin/bash", "sign_link.sh", 'acme","sub":"globex'],
         cwd=ROOT / "examples/signing",

@@ -1,1 +1,1 @@
-"""The simulated Finch is worth what it shares with the real one: the contract, and Finch's own SDK."""
+"""The simulated Finch behaves as the real one: Finch's own SDK works with it, and it follows Finch's documentation."""

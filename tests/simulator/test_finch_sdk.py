@@ -1,4 +1,4 @@
-"""Finch's own Python SDK, with strict response validation, against the simulator."""
+"""Finch's own Python SDK works with the simulator, with strict response validation."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from finch import Finch
 from local.browser import Browser
 from local.simulator import Simulator
 from local.simulator.person import approve
-from local.simulator.store import Asked
+from local.simulator.store import AuthorizationRequest
 
 REDIRECT_URI = "http://localhost:3000/callback"
-ASKED = Asked(REDIRECT_URI, ("company", "directory"), None)
+AUTHORIZATION = AuthorizationRequest(REDIRECT_URI, ("company", "directory"), None)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def simulator() -> Iterator[Simulator]:
 
 @pytest.fixture
 def sdk(simulator: Simulator) -> Iterator[Finch]:
-    """The SDK as an application uses it."""
+    """The SDK, configured as in an application."""
     simulator.forget()
     with Finch(
         base_url=simulator.url,
@@ -39,13 +39,13 @@ def sdk(simulator: Simulator) -> Iterator[Finch]:
 
 
 def token_of(sdk: Finch, simulator: Simulator) -> str:
-    code = simulator.store.connect(ASKED, "gusto", "smallco")
+    code = simulator.store.connect(AUTHORIZATION, "gusto", "smallco")
     return sdk.access_tokens.create(code=code, redirect_uri=REDIRECT_URI).access_token
 
 
 def test_a_code_is_exchanged(sdk: Finch, simulator: Simulator) -> None:
-    """access_tokens.create, with every field of the answer in its type."""
-    code = simulator.store.connect(ASKED, "gusto", "smallco")
+    """access_tokens.create accepts every field of the response in its type."""
+    code = simulator.store.connect(AUTHORIZATION, "gusto", "smallco")
     answer = sdk.access_tokens.create(code=code, redirect_uri=REDIRECT_URI)
     assert (answer.provider_id, answer.client_type, answer.connection_type) == ("gusto", "sandbox", "provider")
     assert answer.products == ["company", "directory"]
@@ -53,8 +53,8 @@ def test_a_code_is_exchanged(sdk: Finch, simulator: Simulator) -> None:
 
 
 def test_a_used_code_is_refused(sdk: Finch, simulator: Simulator) -> None:
-    """As the SDK's own exception for 400."""
-    code = simulator.store.connect(ASKED, "gusto", "smallco")
+    """The SDK raises its exception for 400."""
+    code = simulator.store.connect(AUTHORIZATION, "gusto", "smallco")
     sdk.access_tokens.create(code=code, redirect_uri=REDIRECT_URI)
     with pytest.raises(finch_sdk.BadRequestError) as caught:
         sdk.access_tokens.create(code=code, redirect_uri=REDIRECT_URI)
@@ -63,22 +63,22 @@ def test_a_used_code_is_refused(sdk: Finch, simulator: Simulator) -> None:
 
 
 def test_wrong_credentials_are_refused(sdk: Finch) -> None:
-    """As the SDK's own exception for 401."""
+    """The SDK raises its exception for 401."""
     with pytest.raises(finch_sdk.AuthenticationError):
         sdk.access_tokens.create(code="c", redirect_uri=REDIRECT_URI, client_secret="wrong")
 
 
 def test_a_token_is_introspected(sdk: Finch, simulator: Simulator) -> None:
-    """account.introspect names the connection."""
-    code = simulator.store.connect(ASKED, "gusto", "smallco")
+    """account.introspect returns the token's connection."""
+    code = simulator.store.connect(AUTHORIZATION, "gusto", "smallco")
     answer = sdk.access_tokens.create(code=code, redirect_uri=REDIRECT_URI)
-    said = sdk.copy(access_token=answer.access_token).account.introspect()
-    assert said.connection_id == answer.connection_id
-    assert said.provider_id == "gusto"
+    introspected = sdk.copy(access_token=answer.access_token).account.introspect()
+    assert introspected.connection_id == answer.connection_id
+    assert introspected.provider_id == "gusto"
 
 
 def test_a_connection_is_disconnected_with_all_its_tokens(sdk: Finch, simulator: Simulator) -> None:
-    """account.disconnect cannot be taken back."""
+    """After account.disconnect, another token of the connection is refused too."""
     first, second = token_of(sdk, simulator), token_of(sdk, simulator)
     assert sdk.copy(access_token=first).account.disconnect().status == "success"
     with pytest.raises(finch_sdk.AuthenticationError):
@@ -86,7 +86,7 @@ def test_a_connection_is_disconnected_with_all_its_tokens(sdk: Finch, simulator:
 
 
 def test_a_session_is_opened_and_used(sdk: Finch, simulator: Simulator) -> None:
-    """connect.sessions.new, then the person, then the exchange: the answer names the customer."""
+    """After connect.sessions.new, the person's approval and the exchange, the response names the customer."""
     session = sdk.connect.sessions.new(
         customer_id="acme",
         customer_name="Acme Inc",
@@ -103,9 +103,9 @@ def test_a_session_is_opened_and_used(sdk: Finch, simulator: Simulator) -> None:
 
 
 def test_a_connected_customer_reauthenticates(sdk: Finch, simulator: Simulator) -> None:
-    """connect.sessions.new is refused and names the connection; connect.sessions.reauthenticate renews it."""
-    asked = Asked(REDIRECT_URI, ("company",), None, customer_id="acme", customer_name="Acme Inc")
-    simulator.store.connect(asked, "gusto", "smallco")
+    """connect.sessions.new is refused and names the connection. connect.sessions.reauthenticate renews it."""
+    authorization = AuthorizationRequest(REDIRECT_URI, ("company",), None, customer_id="acme", customer_name="Acme Inc")
+    simulator.store.connect(authorization, "gusto", "smallco")
     with pytest.raises(finch_sdk.BadRequestError) as caught:
         sdk.connect.sessions.new(customer_id="acme", customer_name="Acme Inc", products=["company"])
     assert isinstance(caught.value.body, dict)
@@ -118,7 +118,7 @@ def test_a_connected_customer_reauthenticates(sdk: Finch, simulator: Simulator) 
 
 
 def test_the_sample_data_needs_a_token(sdk: Finch, simulator: Simulator) -> None:
-    """So that a consumer sees that what it read from the vault works."""
+    """So a consumer can see that the token it read from the vault works."""
     assert sdk.copy(access_token=token_of(sdk, simulator)).hris.company.retrieve().legal_name == "Smallco, Inc."
     with pytest.raises(finch_sdk.AuthenticationError):
         sdk.copy(access_token="made-up").hris.company.retrieve()
