@@ -123,7 +123,7 @@ EXPECTED: dict[str, dict[str, Result]] = {
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """A case with code of its own. `exclusive`: it kills functions, so no other case may run on its harness."""
+    """A case with its own code. `exclusive`: it kills functions, so no other case may run on its harness."""
 
     name: str
     run: Callable[[Harness], Result]

@@ -57,6 +57,7 @@ def section() -> str:
     return "\n".join(
         [
             markdown(words),
+            "After **start again**, **token missing** and **token lost** the same link starts a new attempt.\n",
             f"{len(CASES)} cases. Before the slash the fault happens once; after it, it lasts until it is cleared.\n",
             markdown(grid(expected)),
             "Finch's answers to the exchange:\n",
