@@ -57,7 +57,7 @@ CONTROLS = [
         "after_the_store",
     ),
     Mutation(
-        "a claim is recognised by its own id",
+        "a claim is identified by its own id",
         _ADAPTERS + "table.py",
         "OR (#status = :set_status AND claim_id = :set_claim_id)",
         "OR (#status = :was AND claim_id = :set_claim_id)",

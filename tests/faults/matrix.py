@@ -16,7 +16,8 @@ OUTCOMES = {
     "recovered": "a retry succeeds, or AWS had done the work; nobody notices",
     "try again": "the person is asked to try again; nothing was spent, and the same URL then works",
     "stored later": "the person sees success; the token waits in the fallback until the sweeper stores it in the vault",
-    "finished later": "the person is asked to try again; the token is safe, the sweeper finishes, and the same URL shows success",
+    "finished later": "the person is asked to try again; the token is safe, the sweeper finishes, and the same URL "
+    "shows success",
     "shown later": "the person is asked to try again; the flow was already finished, and the same URL shows success",
     "start again": "the person is asked to try again, then to start again; nothing was exchanged",
     "token missing": "the person is asked to try again, then to start again; no token is found and an alarm fires",
