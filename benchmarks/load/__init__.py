@@ -1,1 +1,1 @@
-"""Load on the local stack: many people at once, with and without faults, and every flow accounted for at the end."""
+"""Load test on the local stack: many people at once, with or without faults, and an account of every flow."""

@@ -1,6 +1,6 @@
-"""The accounting: what people were told, what rows say, what the vault holds and what the bus told must be one story.
+"""The accounting: what people saw, the rows, the vault, the fallback, Finch's tokens and the events must agree.
 
-Pure: evidence in, sentences out. Each sentence is one thing that does not fit; none is the only good answer.
+Pure: it takes evidence and returns sentences. Each sentence is one problem; a good run has no problems.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ _EVENTS = {
 }
 
 _GAVE_UP = {Status.CONNECTED, Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED}
-"""A person who went away before the last word can hear it later, at the same address; each of these has an event."""
+"""Possible outcomes after a person gave up. The same URL shows the outcome later, and each outcome has an event."""
 
-_AGREES: Mapping[Shown, set[Status]] = {
+_CONSISTENT: Mapping[Shown, set[Status]] = {
     Shown.CONNECTED: {Status.CONNECTED},
     Shown.DENIED: {Status.DENIED},
     Shown.FAILED: {Status.FAILED},
     Shown.ORPHANED: {Status.ORPHANED},
-    Shown.NOTHING: {Status.ABANDONED},
+    Shown.LEFT: {Status.ABANDONED},
     Shown.TRY_AGAIN: _GAVE_UP,
-    Shown.BEING_FINISHED: _GAVE_UP,
+    Shown.IN_PROGRESS: _GAVE_UP,
 }
-"""What a row may say after a person was told this. Nobody here may be quarantined: each customer has its own login."""
+"""The row statuses that agree with what a person last saw.
+
+Nothing here may be quarantined, because each customer has its own login.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
-    """One secret: whose it says it is, and whether Finch gave its token for this very connection."""
+class Stored:
+    """One secret: the ids in its content, and whether Finch issued its token for this connection."""
 
     connection_id: str
     flow_id: str
@@ -49,10 +52,10 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Granted:
-    """One connection at Finch: who logged in, how many tokens were given for it, and how often its code was sent.
+class FinchConnection:
+    """One connection at Finch: its login, the number of its tokens, and how often its code was sent.
 
-    `sent` leaves out what Finch answered with 429 or 503: it says that nothing was processed.
+    `sent` leaves out requests that Finch answered with 429 or 503, because it did not process them.
     """
 
     connection_id: str
@@ -63,23 +66,30 @@ class Granted:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Everything that was seen from outside when nothing was left to be done. `events` are all deliveries."""
+    """Everything that was observed from outside at the end of a run.
+
+    `stored` are the secrets in the vault, `quarantined` the flows in quarantine, and `in_fallback` the attempts whose
+    token is in the fallback. `events` has all deliveries.
+    """
 
     journeys: Sequence[Journey]
     flows: Mapping[str, Flow]
-    owners: Mapping[str, Connection]
-    kept: Sequence[Kept]
+    connections: Mapping[str, Connection]
+    stored: Sequence[Stored]
     quarantined: Sequence[str]
-    waiting: Sequence[str]
-    granted: Sequence[Granted]
+    in_fallback: Sequence[str]
+    at_finch: Sequence[FinchConnection]
     events: Sequence[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """How many of what; and what does not fit. `shown` has, for each last word, what the rows say."""
+    """The counts and the problems of a run. `shown` has the row statuses by what people last saw.
 
-    begun: int
+    `tokens` counts the tokens that Finch issued, `deliveries` all deliveries of `events`.
+    """
+
+    started: int
     opened: int
     shown: Mapping[str, Mapping[str, int]]
     rows: Mapping[str, int]
@@ -87,23 +97,23 @@ class Account:
     events: Mapping[str, int]
     deliveries: int
     secrets: int
-    granted: int
+    tokens: int
     reported_lost: int
     problems: Sequence[str]
 
 
 def account(evidence: Evidence) -> Account:
-    """Hold everything against everything."""
-    published_once = {event["detail"]["event_id"]: event for event in evidence.events}
+    """Count the evidence and check each part of it against the others."""
+    events = {event["detail"]["event_id"]: event for event in evidence.events}
     problems = [
-        *_rows(evidence),
-        *_events(evidence, list(published_once.values())),
-        *_vault(evidence),
-        *_tokens(evidence),
-        *_people(evidence),
+        *_row_problems(evidence),
+        *_event_problems(evidence, list(events.values())),
+        *_vault_problems(evidence),
+        *_token_problems(evidence),
+        *_person_problems(evidence),
     ]
     return Account(
-        begun=len(evidence.journeys),
+        started=len(evidence.journeys),
         opened=sum(journey.opened for journey in evidence.journeys),
         shown={
             str(shown): _counted(
@@ -116,39 +126,39 @@ def account(evidence: Evidence) -> Account:
         },
         rows=_counted(str(flow.status) for flow in evidence.flows.values()),
         reasons=_counted(f"{flow.status}: {flow.reason}" for flow in evidence.flows.values() if flow.reason),
-        events=_counted(str(event["detail-type"]) for event in published_once.values()),
+        events=_counted(str(event["detail-type"]) for event in events.values()),
         deliveries=len(evidence.events),
-        secrets=len(evidence.kept),
-        granted=sum(one.tokens for one in evidence.granted),
-        reported_lost=sum(map(_reported_lost, evidence.flows.values())),
+        secrets=len(evidence.stored),
+        tokens=sum(one.tokens for one in evidence.at_finch),
+        reported_lost=sum(map(_is_reported_lost, evidence.flows.values())),
         problems=problems,
     )
 
 
-def _rows(evidence: Evidence) -> Iterator[str]:
-    """Each opened flow has one row, no row is anyone else's, and nothing remains to be done for any."""
-    begun = {journey.customer.flow_id for journey in evidence.journeys}
+def _row_problems(evidence: Evidence) -> Iterator[str]:
+    """Check that each opened flow has one row, that there are no other rows, and that nothing remains to be done."""
+    started = {journey.customer.flow_id for journey in evidence.journeys}
     opened = {journey.customer.flow_id for journey in evidence.journeys if journey.opened}
     yield from (f"flow {flow_id} was opened and has no row" for flow_id in sorted(opened - evidence.flows.keys()))
-    yield from (f"row {flow_id} is nobody's" for flow_id in sorted(evidence.flows.keys() - begun))
+    yield from (f"row {flow_id} belongs to no link" for flow_id in sorted(evidence.flows.keys() - started))
     for flow in evidence.flows.values():
         if flow.status not in SETTLED:
             yield f"flow {flow.flow_id} is still {flow.status}"
         elif flow.published_at is None or flow.due_at is not None:
             yield f"flow {flow.flow_id} is {flow.status} and not marked as published"
-    for owner in evidence.owners.values():
-        if owner.leased_until is not None:
-            yield f"connection {owner.connection_id} is still leased to flow {owner.flow_id}"
-    yield from (f"the token of attempt {attempt} still waits in the fallback" for attempt in evidence.waiting)
+    for connection in evidence.connections.values():
+        if connection.leased_until is not None:
+            yield f"connection {connection.connection_id} is still leased to flow {connection.flow_id}"
+    yield from (f"the token of attempt {attempt} is still in the fallback" for attempt in evidence.in_fallback)
     yield from (f"the token of flow {flow_id} was quarantined" for flow_id in evidence.quarantined)
 
 
-def _events(evidence: Evidence, events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """Each row has exactly one event, and the event says what the row says."""
+def _event_problems(evidence: Evidence, events: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Check that each row has exactly one event, with the row's outcome and fields."""
     of_flow: dict[str, list[Mapping[str, Any]]] = {}
     for event in events:
         of_flow.setdefault(event["detail"]["flow_id"], []).append(event)
-    yield from (f"an event is about flow {flow_id}, which is no row" for flow_id in of_flow.keys() - evidence.flows)
+    yield from (f"an event is about flow {flow_id}, which has no row" for flow_id in of_flow.keys() - evidence.flows)
     for flow in evidence.flows.values():
         found = of_flow.get(flow.flow_id, [])
         if len(found) != 1:
@@ -159,63 +169,65 @@ def _events(evidence: Evidence, events: Sequence[Mapping[str, Any]]) -> Iterator
             yield f"flow {flow.flow_id} is {flow.status} and its event is {found[0]['detail-type']}"
         for name in ("customer_id", "connection_id", "secret_arn", "reason"):
             if detail.get(name) != getattr(flow, name):
-                yield f"flow {flow.flow_id} and its event have another {name}"
+                yield f"flow {flow.flow_id} and its event differ in {name}"
 
 
-def _vault(evidence: Evidence) -> Iterator[str]:
-    """Connected rows and secrets are the same connections, of the same customers, with the token that Finch gave."""
+def _vault_problems(evidence: Evidence) -> Iterator[str]:
+    """Check that connected rows and secrets are the same connections, of the same customers, with Finch's token."""
     rows = [flow for flow in evidence.flows.values() if flow.status is Status.CONNECTED]
     connected = {flow.connection_id: flow for flow in rows}
-    kept = {one.connection_id for one in evidence.kept}
+    stored = {one.connection_id for one in evidence.stored}
     if len(rows) != len(connected):
         yield f"{len(rows)} flows are connected as {len(connected)} connections"
     yield from (
         f"flow {flow.flow_id} is connected and its token is not in the vault"
         for connection_id, flow in connected.items()
-        if connection_id not in kept
+        if connection_id not in stored
     )
-    for one in evidence.kept:
-        flow, owner = evidence.flows.get(one.flow_id), evidence.owners.get(one.connection_id)
+    for one in evidence.stored:
+        flow, connection = evidence.flows.get(one.flow_id), evidence.connections.get(one.connection_id)
         if not one.known_to_finch:
-            yield f"the secret of connection {one.connection_id} holds a token that Finch did not give for it"
-        if owner is None or owner.customer_id != one.customer_id:
-            yield f"the secret of connection {one.connection_id} is not its owner's"
+            yield f"the secret of connection {one.connection_id} has a token that Finch did not issue for it"
+        if connection is None or connection.customer_id != one.customer_id:
+            yield f"the secret of connection {one.connection_id} names another customer than the connection's row"
         if flow is None or flow.customer_id != one.customer_id:
             yield f"the secret of connection {one.connection_id} names a flow of another customer"
-        elif flow.status is not Status.CONNECTED and not _reported_lost(flow):
+        elif flow.status is not Status.CONNECTED and not _is_reported_lost(flow):
             yield f"the token of flow {flow.flow_id} is in the vault and the flow is {flow.status}"
         elif flow.status is Status.CONNECTED and flow.connection_id != one.connection_id:
-            yield f"flow {flow.flow_id} is connected as another connection than its secret's"
+            yield f"flow {flow.flow_id} and its secret name different connections"
 
 
-def _tokens(evidence: Evidence) -> Iterator[str]:
-    """Finch gave at most one token an attempt; each is in the vault, or its flow was told as orphaned."""
+def _token_problems(evidence: Evidence) -> Iterator[str]:
+    """Check that no attempt was exchanged twice, and that each token is in the vault or its flow is orphaned."""
     flow_of = {journey.customer.username: journey.customer.flow_id for journey in evidence.journeys}
-    kept = {one.connection_id for one in evidence.kept}
-    for one in evidence.granted:
+    stored = {one.connection_id for one in evidence.stored}
+    for one in evidence.at_finch:
         flow_id = flow_of.get(one.username, "")
         if one.tokens > 1 or one.sent > 1:
             yield f"flow {flow_id} was exchanged {max(one.tokens, one.sent)} times"
-        if one.tokens and one.connection_id not in kept and _status(evidence, flow_id) is not Status.ORPHANED:
-            yield f"the token of flow {flow_id} is lost, and nobody was told: {_status(evidence, flow_id)}"
+        status = _status(evidence, flow_id)
+        if one.tokens and one.connection_id not in stored and status is not Status.ORPHANED:
+            yield f"the token of flow {flow_id} is lost and not published as orphaned: the row is {status}"
 
 
-def _people(evidence: Evidence) -> Iterator[str]:
-    """What each person was last told agrees with the row."""
+def _person_problems(evidence: Evidence) -> Iterator[str]:
+    """Check that what each person last saw agrees with the row."""
     for journey in evidence.journeys:
         flow = evidence.flows.get(journey.customer.flow_id)
-        if journey.shown not in _AGREES:
-            yield f"the person of flow {journey.customer.flow_id} was told: {journey.shown}"
-        elif flow is not None and flow.status not in _AGREES[journey.shown]:
-            yield f"the person of flow {flow.flow_id} was told {journey.shown}, and the row says {flow.status}"
+        seen = f"the person of flow {journey.customer.flow_id} last saw: {journey.shown}"
+        if journey.shown not in _CONSISTENT:
+            yield seen
+        elif flow is not None and flow.status not in _CONSISTENT[journey.shown]:
+            yield f"{seen}; the row is {flow.status}"
         elif flow is None and journey.shown is not Shown.TRY_AGAIN:
-            yield f"the person of flow {journey.customer.flow_id} was told {journey.shown}, and there is no row"
+            yield f"{seen}; there is no row"
         elif flow is not None and journey.connection_id not in {None, flow.connection_id}:
-            yield f"the person of flow {flow.flow_id} was told of another connection than the row's"
+            yield f"{seen}, with another connection than the row's"
 
 
-def _reported_lost(flow: Flow) -> bool:
-    """Tell whether neither vault nor fallback answered, so that nobody could know that the vault had the token."""
+def _is_reported_lost(flow: Flow) -> bool:
+    """Return whether vault and fallback both failed. The vault may have stored the token without an answer."""
     return flow.status is Status.ORPHANED and flow.reason == "token_lost"
 
 

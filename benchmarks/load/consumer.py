@@ -1,4 +1,4 @@
-"""The team's consumer under load: takes events off the queue in tens and notes when it saw each."""
+"""The team's consumer under load: it receives events in batches of ten and records when each one arrived."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WAIT_SECONDS = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Delivery:
     """One delivery of one event; `at` is epoch seconds."""
 
     event: dict[str, Any]
@@ -25,50 +25,50 @@ class Seen:
 
     @property
     def detail(self) -> dict[str, Any]:
-        """The event's own part."""
+        """The event's `detail`."""
         detail: dict[str, Any] = self.event["detail"]
         return detail
 
 
 class Consumer(Polling):
-    """Polls the queue in a thread until it is left; keeps every delivery."""
+    """Polls the queue in a thread within its context, and keeps every delivery."""
 
     def __init__(self, sqs: Any, queue_url: str) -> None:
         super().__init__("consumer")
         self._sqs = sqs
         self._queue_url = queue_url
-        self._seen: list[Seen] = []
+        self._deliveries: list[Delivery] = []
 
-    def seen(self) -> list[Seen]:
-        """Return all deliveries so far, in the order in which they came."""
-        return list(self._seen)
+    def deliveries(self) -> list[Delivery]:
+        """Return all deliveries so far, in the order of their arrival."""
+        return list(self._deliveries)
 
-    def settle(self, quiet_seconds: float, most_seconds: float) -> None:
-        """Wait until nothing came for a while, at most so long."""
+    def wait_until_quiet(self, quiet_seconds: float, max_seconds: float) -> None:
+        """Wait until no event has arrived for `quiet_seconds`, but no longer than `max_seconds`."""
         before, since = -1, time.monotonic()
 
         def is_quiet() -> bool:
             nonlocal before, since
-            if len(self._seen) != before:
-                before, since = len(self._seen), time.monotonic()
+            if len(self._deliveries) != before:
+                before, since = len(self._deliveries), time.monotonic()
             return time.monotonic() - since >= quiet_seconds
 
         with contextlib.suppress(TimeoutError):
-            wait_for(is_quiet, timeout=most_seconds)
+            wait_for(is_quiet, timeout=max_seconds)
 
     def _turn(self) -> None:
-        # A queue that cannot be reached for a moment is asked again; what was not deleted comes again.
+        # If the queue is unreachable, the next turn retries. Messages that were not deleted are delivered again.
         with contextlib.suppress(BotoCoreError, ClientError):
-            self._take()
+            self._receive()
 
-    def _take(self) -> None:
+    def _receive(self) -> None:
         messages = self._sqs.receive_message(
             QueueUrl=self._queue_url, WaitTimeSeconds=_WAIT_SECONDS, MaxNumberOfMessages=10
         ).get("Messages", [])
         now = time.time()
-        self._seen += [Seen(json.loads(message["Body"]), now) for message in messages]
+        self._deliveries += [Delivery(json.loads(message["Body"]), now) for message in messages]
         if messages:
             handles = [
-                {"Id": str(place), "ReceiptHandle": message["ReceiptHandle"]} for place, message in enumerate(messages)
+                {"Id": str(index), "ReceiptHandle": message["ReceiptHandle"]} for index, message in enumerate(messages)
             ]
             self._sqs.delete_message_batch(QueueUrl=self._queue_url, Entries=handles)

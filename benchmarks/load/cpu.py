@@ -1,4 +1,4 @@
-"""Whose CPU time it was: the emulator's, the functions' processes', our own. Read from /proc, so on Linux only."""
+"""CPU time by part: the emulator, the functions' processes, this process. Read from /proc, so only on Linux."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ EMULATOR = "emulator (MiniStack, one process)"
 PROXY = "fault proxies (two processes)"
 API_GATEWAY = "API Gateway (SAM CLI's local API server)"
 FINCH = "simulated Finch"
-SHIM = "corrections of the emulator's secret versions"
+SHIM = "Secrets Manager shim"
 BROWSERS = "browsers"
 REST = "the run itself (consumer, invoking functions, progress)"
 
-HERE = (API_GATEWAY, FINCH, SHIM, BROWSERS, REST)
-"""The parts that share this one process."""
+IN_PROCESS = (API_GATEWAY, FINCH, SHIM, BROWSERS, REST)
+"""The parts that run in this process."""
 
 _PROC = Path("/proc")
 _FUNCTION = re.compile(r"ministack-lambda-.*?-(Connect|Callback|Relay|Sweeper)Function")
-_EVERY_SECONDS = 1.0
+_INTERVAL_SECONDS = 1.0
 
 
 class Watch(Polling):
-    """Looks once a second at all processes below this one and keeps each one's last reading: some end in between."""
+    """Reads the CPU time of this process and its descendants once a second, because some of them end during the run."""
 
     def __init__(self) -> None:
-        super().__init__("cpu", _EVERY_SECONDS)
+        super().__init__("cpu", _INTERVAL_SECONDS)
         self._readings: dict[int, tuple[str, float]] = {}
         self._before: dict[int, float] = {}
         self._busy = (0.0, 0.0)
 
     def __enter__(self) -> Self:
-        self._look()
+        self._read_all()
         self._busy = (_busy(), 0.0)
         self._before = {pid: seconds for pid, (_, seconds) in self._readings.items()}
         return super().__enter__()
@@ -47,51 +47,51 @@ class Watch(Polling):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)
-        self._look()
+        self._read_all()
         self._busy = (self._busy[0], _busy())
 
-    def seconds(self, here: Mapping[str, float]) -> dict[str, float]:
-        """Return CPU seconds by part. `here` are the parts that were counted inside this process."""
+    def seconds(self, in_process: Mapping[str, float]) -> dict[str, float]:
+        """Return CPU seconds by part. `in_process` has the parts that were measured inside this process."""
         found = dict.fromkeys((part for part, _ in self._readings.values()), 0.0)
         for pid, (part, seconds) in self._readings.items():
             found[part] += seconds - self._before.get(pid, 0.0)
         if REST in found:
-            found |= {**here, REST: max(0.0, found[REST] - sum(here.values()))}
+            found |= {**in_process, REST: max(0.0, found[REST] - sum(in_process.values()))}
         return found
 
     @property
     def machine_seconds(self) -> float:
-        """Return the CPU seconds of everything on this machine, what is none of ours included."""
+        """The CPU seconds of all processes on this machine, including those outside the run."""
         return self._busy[1] - self._busy[0]
 
     def processes(self) -> dict[str, int]:
-        """Return how many processes of each part were seen: a function's are its cold starts."""
+        """Return the number of processes seen of each part. For a function these are its cold starts."""
         return dict(Counter(part for part, _ in self._readings.values()))
 
     def _turn(self) -> None:
-        self._look()
+        self._read_all()
 
-    def _look(self) -> None:
-        for pid in _below(os.getpid()):
+    def _read_all(self) -> None:
+        for pid in _descendants(os.getpid()):
             reading = _reading(pid)
             if reading is not None:
                 self._readings[pid] = reading
 
 
-def _below(root: int) -> Iterator[int]:
-    """Yield a process and everything that it started."""
+def _descendants(root: int) -> Iterator[int]:
+    """Yield a process and all its descendants."""
     yield root
     try:
         tasks = list((_PROC / str(root) / "task").iterdir())
         children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    except OSError:  # it ended, or this is no Linux
+    except OSError:  # it has ended, or this is not Linux
         return
     for child in children:
-        yield from _below(child)
+        yield from _descendants(child)
 
 
 def _reading(pid: int) -> tuple[str, float] | None:
-    """Return which part a process is and its CPU seconds so far, or None when it is gone or none of the parts."""
+    """Return a process's part and its CPU seconds so far, or None if it has ended or belongs to no part."""
     try:
         times = (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()[11:13]
         command = (_PROC / str(pid) / "cmdline").read_text()
@@ -102,7 +102,7 @@ def _reading(pid: int) -> tuple[str, float] | None:
 
 
 def _busy() -> float:
-    """Return the CPU seconds that all processors were busy since the machine started; 0 where there is no /proc."""
+    """Return the busy seconds of all processors since the machine started; 0 without /proc."""
     try:
         user, nice, system, _, _, irq, softirq, steal = (_PROC / "stat").read_text().split("\n", 1)[0].split()[1:9]
     except OSError:

@@ -1,4 +1,4 @@
-"""What a load run needs: simulated Finch, emulator, the deployed stack; with faults, proxies before AWS as well."""
+"""The harness of a load run: simulated Finch, the emulator, the deployed stack, and fault proxies for AWS calls."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from local.simulator import Fault, Simulator
 from local.simulator.faults import Faults
 
 _CLIENT_ID = "client-load"
-_CLIENT_SECRET = "secret-of-a-simulator"  # noqa: S105  # the simulator's own
-AT_ONCE = 8 * (os.cpu_count() or 1)
-"""So many functions run at the same time; who comes then waits at the API gateway.
+_CLIENT_SECRET = "secret-of-a-simulator"  # noqa: S105  # only for the simulator
+MAX_CONCURRENT = 8 * (os.cpu_count() or 1)
+"""How many functions run at the same time. Further requests wait at the API gateway.
 
-The emulator starts a process for each call that finds none free, and each unpacks the layer: with a hundred of them the
-first minute is nothing else, and calls that wait for a processor run into their timeouts. Warm, the rate is the same.
+The emulator starts a new process if none is free, and each process unpacks the layer. A hundred of them would take up
+the first minute, and calls that wait for a processor would time out. With warm functions the rate is the same.
 """
 
 _LONG_AGO = {"N": "1000"}
@@ -40,14 +40,14 @@ _FINCH_FAULTS: tuple[Mapping[str, Any], ...] = (
     {"kind": "reset_after"},
     {"kind": "delay", "seconds": 2.0},
 )
-"""Each with an equal part of the share: twice not processed, twice processed and not told, once late."""
+"""Each gets an equal part of the share. Finch processes the last three: an error, a lost answer, a late answer."""
 
 
 @dataclass
 class Harness:
-    """The deployed stack with Finch beside it; where AWS's calls may be broken, with proxies before AWS.
+    """The deployed stack with simulated Finch and, if AWS calls may fail, the fault proxies.
 
-    The sweeper looks for versions of secrets, which the emulator names wrongly: `shim` sees to them.
+    The sweeper checks the version ids of secrets. The emulator chooses wrong ones, and `shim` corrects them.
     """
 
     stack: RunningStack
@@ -57,63 +57,63 @@ class Harness:
 
     @contextlib.contextmanager
     def faults(self, share: float) -> Iterator[None]:
-        """Break this share of AWS's calls and of the exchanges at Finch, at random, within the context."""
+        """Make this share (0 to 1) of the AWS calls and Finch exchanges fail at random within the context."""
         if not share:
             yield
             return
-        for fault, probability in zip(_FINCH_FAULTS, _in_turn(share, len(_FINCH_FAULTS)), strict=True):
+        for fault, probability in zip(_FINCH_FAULTS, _probabilities(share, len(_FINCH_FAULTS)), strict=True):
             self.finch.faults.add(Fault(**fault, times=None, probability=probability))
         broken = [
             AwsFault(kind, times=None, probability=probability)
-            for kind, probability in zip(_AWS_FAULTS, _in_turn(share, len(_AWS_FAULTS)), strict=True)
+            for kind, probability in zip(_AWS_FAULTS, _probabilities(share, len(_AWS_FAULTS)), strict=True)
         ]
-        with contextlib.ExitStack() as on:
-            on.callback(self.finch.faults.clear)
+        with contextlib.ExitStack() as active:
+            active.callback(self.finch.faults.clear)
             for proxy in self.proxies:
-                on.enter_context(proxy.breaking(*broken))
+                active.enter_context(proxy.breaking(*broken))
             yield
 
     def aws_calls(self) -> tuple[int, int]:
-        """Return how many calls of AWS went through the proxies so far, and how many of them were broken."""
+        """Return the number of AWS calls through the proxies so far, and how many of them met a fault."""
         counts = [proxy.counts() for proxy in self.proxies]
         return sum(calls for calls, _ in counts), sum(broken for _, broken in counts)
 
     def rows(self) -> tuple[dict[str, Flow], dict[str, Connection]]:
-        """Read the whole table: flows and connections by id. The deployment's own probe is none of them."""
+        """Read all flows and connections of the table, by id. The deployment's probe and other items are ignored."""
         table = self.stack.outputs["TableName"]
         pages = self.stack.client("dynamodb").get_paginator("scan").paginate(TableName=table, ConsistentRead=True)
         items = [item for page in pages for item in page["Items"]]
         flows = [flow_of(item) for item in items if item["id"]["S"].startswith(FLOW_KEY)]
-        owners = [connection_of(item) for item in items if item["id"]["S"].startswith(CONNECTION_KEY)]
-        return {flow.flow_id: flow for flow in flows}, {owner.connection_id: owner for owner in owners}
+        connections = [connection_of(item) for item in items if item["id"]["S"].startswith(CONNECTION_KEY)]
+        return {flow.flow_id: flow for flow in flows}, {one.connection_id: one for one in connections}
 
     def secrets(self, prefix: str) -> dict[str, str]:
-        """Read all secrets under `finch/<stage>/<prefix>/`: their content by the last part of their name."""
+        """Read all secrets under `finch/<stage>/<prefix>/`; return their contents by the last part of their names."""
         client, path = self.stack.client("secretsmanager"), f"finch/{LOCAL_STAGE}/{prefix}/"
         listed = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [path]}])
         names = [one["Name"] for page in listed for one in page["SecretList"] if one["Name"].startswith(path)]
         found: dict[str, str] = {}
-        for start in range(0, len(names), 20):  # AWS: BatchGetSecretValue takes twenty
+        for start in range(0, len(names), 20):  # AWS: at most 20 for BatchGetSecretValue
             answer = client.batch_get_secret_value(SecretIdList=names[start : start + 20])
             found |= {one["Name"].removeprefix(path): one["SecretString"] for one in answer["SecretValues"]}
         return found
 
-    def waiting(self) -> list[str]:
-        """Return the attempts whose token waits in the fallback."""
+    def in_fallback(self) -> list[str]:
+        """Return the attempts whose token is in the fallback."""
         path = f"/finch/{LOCAL_STAGE}/unstored"
         pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
         return [one["Name"].rpartition("/")[2] for page in pages for one in page["Parameters"]]
 
     def make_overdue(self) -> int:
-        """Let everything that remains to be done be due, where it is not yet; return how much it is."""
-        flows, owners = self.rows()
+        """Make all unfinished rows due; return how many there are, including those already due."""
+        flows, connections = self.rows()
         due = {FLOW_KEY + flow.flow_id: flow.due_at for flow in flows.values()}
-        due |= {CONNECTION_KEY + owner.connection_id: owner.leased_until for owner in owners.values()}
+        due |= {CONNECTION_KEY + one.connection_id: one.leased_until for one in connections.values()}
         remaining = {key: at for key, at in due.items() if at is not None}
         started = {FLOW_KEY + flow.flow_id for flow in flows.values() if flow.status is Status.STARTED}
         client, now = self.stack.client("dynamodb"), time.time() * 1000
         for key in (key for key, at in remaining.items() if at > now):
-            # What was finished meanwhile is left alone.
+            # Rows that were finished in the meantime stay as they are.
             with contextlib.suppress(client.exceptions.ConditionalCheckFailedException):
                 client.update_item(
                     TableName=self.stack.outputs["TableName"],
@@ -127,14 +127,17 @@ class Harness:
 
 @contextlib.contextmanager
 def harness(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Iterator[Harness]:
-    """Run it all until the context ends. Roles are not enforced: the proxy breaks signatures. Raises EngineError."""
-    draw = random.Random(seed).random  # noqa: S311  # faults, no secrets
+    """Run the harness within the context. Raises EngineError.
+
+    Roles are not enforced, because the proxy breaks signatures.
+    """
+    draw = random.Random(seed).random  # noqa: S311  # for faults, not for secrets
     with contextlib.ExitStack() as stack:
         finch = stack.enter_context(Simulator(client_id=_CLIENT_ID, client_secret=_CLIENT_SECRET, faults=Faults(draw)))
         local = stack.enter_context(LocalStack.start(auth=False, echo=echo))
         running = local.deploy(
             client_secret=_CLIENT_SECRET,
-            at_once=AT_ONCE,
+            at_once=MAX_CONCURRENT,
             parameters=lambda url: {
                 "FinchClientId": _CLIENT_ID,
                 "FinchApiUrl": finch.url,
@@ -146,14 +149,14 @@ def harness(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Ite
         if not with_faults:
             yield Harness(running, finch, (), None)
             return
-        echo("Putting the fault proxies before AWS")
+        echo("Starting the fault proxies")
         shim = stack.enter_context(SecretsManagerShim(local.endpoint_url))
         proxy, secrets = (stack.enter_context(microburst(url)) for url in (local.endpoint_url, shim.url))
         route_through(running, proxy, AWS_ENDPOINT_URL_SECRETS_MANAGER=secrets.url)
         yield Harness(running, finch, (proxy, secrets), shim)
 
 
-def _in_turn(share: float, kinds: int) -> list[float]:
-    """Return the probabilities of rules that are asked in turn, so that each is met by an equal part of the share."""
+def _probabilities(share: float, kinds: int) -> list[float]:
+    """Return the rules' probabilities. Rules are tried in order, so each later one needs more for an equal part."""
     each = share / kinds
-    return [each / (1 - each * place) for place in range(kinds)]
+    return [each / (1 - each * index) for index in range(kinds)]

@@ -1,7 +1,7 @@
-"""Thousands of overdue rows at once: the stream has lost its records, people have left, functions have died.
+"""Thousands of overdue rows at once: people left, the stream lost records, functions died, the vault was unavailable.
 
-The rows are written past the stack, as they would lie there; then the sweeper works until nothing remains, and each
-row must have its one outcome and its one event.
+The rows are written directly into the table. Then the sweeper runs until nothing remains to be done, and each row must
+have exactly one outcome and one event.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from local.engine.stack import LOCAL_STAGE
 
 _AGO_MS = 3_600_000
 _KINDS = {"left": 500, "unpublished": 450, "interrupted": 45, "unstored": 5}
-"""Of a thousand: links that nobody finished, outcomes that the stream lost, functions that died, the vault away."""
+"""Per thousand: nobody finished the link, the stream lost the outcome, the callback died, the vault was unavailable."""
 
-_ENDS = {
+_OUTCOMES = {
     "left": (Status.ABANDONED, "Connection Abandoned"),
     "unpublished": (Status.DENIED, "Connection Denied"),
     "interrupted": (Status.ORPHANED, "Connection Orphaned"),
@@ -49,12 +49,12 @@ _MAPPING_SETTINGS = (
 )
 
 _BATCH = 25
-"""AWS: BatchWriteItem."""
+"""AWS: the most items of a BatchWriteItem."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What came of it: seconds until nothing remained, what each sweep did, and what does not fit."""
+    """The result: seconds until nothing remained to be done, the counts of each sweep, and the problems."""
 
     rows: int
     seconds: float
@@ -63,19 +63,19 @@ class Swept:
 
 
 def sweep_overdue(harness: Harness, number: int) -> Swept:
-    """Write so many overdue rows, sweep until nothing remains, and look."""
+    """Write this many overdue rows, sweep until nothing remains to be done, and check every row."""
     kinds = [kind for kind, share in _KINDS.items() for _ in range(number * share // sum(_KINDS.values()))]
-    flows = {flow.flow_id: (kind, flow) for place, kind in enumerate(kinds) for flow in [_overdue(kind, place)]}
-    with _lost_stream(harness):
+    flows = {flow.flow_id: (kind, flow) for index, kind in enumerate(kinds) for flow in [_overdue_flow(kind, index)]}
+    with _stream_disabled(harness):
         _write(harness, [flow for _, flow in flows.values()])
     for kind, flow in flows.values():
         if kind == "unstored":
-            _let_wait(harness, flow)
+            _put_in_fallback(harness, flow)
     with Consumer(harness.stack.client("sqs"), harness.stack.queue_url) as consumer:
-        begun = time.monotonic()
+        began = time.monotonic()
         sweeps = finish(harness, consumer)
-        seconds = time.monotonic() - begun
-        events = [seen.event for seen in consumer.seen()]
+        seconds = time.monotonic() - began
+        events = [delivery.event for delivery in consumer.deliveries()]
     return Swept(len(flows), seconds, sweeps, list(_problems(flows, harness, events)))
 
 
@@ -87,21 +87,21 @@ def _problems(
     published = {event["detail"]["event_id"]: event for event in events}
     events_of = Counter(event["detail"]["flow_id"] for event in published.values())
     for flow_id, (kind, _) in flows.items():
-        row, (status, detail_type) = rows[flow_id], _ENDS[kind]
+        row, (status, detail_type) = rows[flow_id], _OUTCOMES[kind]
         if row.status is not status or row.published_at is None or row.due_at is not None:
             yield f"row {flow_id} ({kind}) is {row.status}, published {row.published_at}, due {row.due_at}"
         if events_of[flow_id] != 1 or published.get(row.event_id, {}).get("detail-type") != detail_type:
             yield f"row {flow_id} ({kind}) has {events_of[flow_id]} events"
         if (kind == "unstored") != (flow_id in secrets):
-            yield f"row {flow_id} ({kind}) and the vault do not agree"
-    yield from (f"the token of {attempt} still waits" for attempt in harness.waiting())
+            yield f"row {flow_id} ({kind}) and the vault disagree"
+    yield from (f"the token of attempt {attempt} is still in the fallback" for attempt in harness.in_fallback())
 
 
-def _overdue(kind: str, place: int) -> Flow:
-    """Return a row as it lies there an hour later."""
+def _overdue_flow(kind: str, index: int) -> Flow:
+    """Return a row that has been due for an hour."""
     now = datetime.now(UTC)
     ago = epoch_ms(now) - _AGO_MS
-    customer_id = f"overdue-{place}"
+    customer_id = f"overdue-{index}"
     started = Flow(
         flow_id=flow_id_of(customer_id, "overdue"),
         status=Status.STARTED,
@@ -125,19 +125,19 @@ def _overdue(kind: str, place: int) -> Flow:
             return replace(claimed.settled(Status.DENIED, at=now, reason="access_denied"), due_at=ago)
         case _:
             return claimed.settled(
-                Status.UNSTORED, at=now - timedelta(hours=1), connection_id=f"overdue-{place}", provider_id="gusto"
+                Status.UNSTORED, at=now - timedelta(hours=1), connection_id=f"overdue-{index}", provider_id="gusto"
             )
 
 
 @contextlib.contextmanager
-def _lost_stream(harness: Harness) -> Iterator[None]:
-    """What is written within is in no stream for the relay: its mapping goes, and comes back with what comes then."""
+def _stream_disabled(harness: Harness) -> Iterator[None]:
+    """Disable the stream within the context: the relay's mapping is deleted, and created again for later records."""
     functions, name = harness.stack.client("lambda"), harness.stack.deployed.resources["RelayFunction"]
     (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
     functions.delete_event_source_mapping(UUID=mapping["UUID"])
     yield
-    kept = {setting: mapping[setting] for setting in _MAPPING_SETTINGS if setting in mapping}
-    functions.create_event_source_mapping(FunctionName=mapping["FunctionArn"], StartingPosition="LATEST", **kept)
+    settings = {setting: mapping[setting] for setting in _MAPPING_SETTINGS if setting in mapping}
+    functions.create_event_source_mapping(FunctionName=mapping["FunctionArn"], StartingPosition="LATEST", **settings)
 
 
 def _write(harness: Harness, flows: Sequence[Flow]) -> None:
@@ -148,8 +148,8 @@ def _write(harness: Harness, flows: Sequence[Flow]) -> None:
             requests = client.batch_write_item(RequestItems={table: requests})["UnprocessedItems"].get(table, [])
 
 
-def _let_wait(harness: Harness, flow: Flow) -> None:
-    """Put the token where the callback puts it when the vault is away."""
+def _put_in_fallback(harness: Harness, flow: Flow) -> None:
+    """Put the token into the fallback, as the callback does when the vault is unavailable."""
     token = Secret(f"token-of-{flow.flow_id}")
     grant = Grant(
         access_token=token, finch_request_id=None, connection_id=flow.connection_id, provider_id=flow.provider_id

@@ -1,7 +1,7 @@
-"""One customer's way through a connection: the link, Finch, the callback.
+"""One person's journey through a connection: the link, Finch, the callback.
 
-Does what the pages say: presses the button, waits while a flow is being finished, tries again when told to; a few
-times, as a person would, and then goes away.
+The person does what the pages ask: presses the button, waits while a flow is in progress, and tries again. After a few
+tries the person gives up.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from local.browser import Browser, Page
 from local.simulator.person import approve, deny
 
 MAX_TRIES = 5
-"""So often a person asks the same address before they give up."""
+"""How often a person opens the same URL before giving up."""
 
 _HIDDEN = re.compile(r'<input type="hidden" name="(\w+)" value="([^"]*)">')
 _WAIT_SECONDS = 2.0
 
 type Pause = Callable[[float], object]
-"""Waits so many seconds."""
+"""Waits for a number of seconds."""
 
 
 class Intent(enum.StrEnum):
-    """What a person wants at Finch."""
+    """What a person does at Finch."""
 
     CONNECT = "connect"
     DECLINE = "decline"
@@ -40,23 +40,23 @@ class Intent(enum.StrEnum):
 
 
 class Shown(enum.StrEnum):
-    """What a person was last shown. The first five are a receipt's words."""
+    """What a person last saw. The first five are the statuses of a receipt."""
 
     CONNECTED = "connected"
     DENIED = "denied"
     FAILED = "failed"
     ORPHANED = "orphaned"
     QUARANTINED = "quarantined"
-    BEING_FINISHED = "being finished"
+    IN_PROGRESS = "in progress"
     TRY_AGAIN = "try again"
-    NOTHING = "nothing, left at Finch"
-    ANYTHING_ELSE = "anything else"
+    LEFT = "nothing (left at Finch)"
+    UNEXPECTED = "an unexpected page"
     NO_ANSWER = "no answer"
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """One customer with one link and a login of its own at Finch, so that its connection is its own."""
+    """One customer with one link and its own login at Finch, so that it gets its own connection."""
 
     customer_id: str
     link_id: str
@@ -72,10 +72,10 @@ class Customer:
 
 @dataclass(slots=True)
 class Journey:
-    """What became of one customer, as the customer saw it.
+    """What one person experienced.
 
-    `seconds` is how long each step took, waits included; `tries` counts the answers that were not the last word.
-    `opened` says that the link led to Finch; `ended` is the monotonic clock when the person had the last word.
+    `opened`: the link redirected to Finch. `tries` counts the answers after which the person tried again. `ended` is
+    the monotonic time of the last answer. `seconds` has the duration of each step, waits included.
     """
 
     customer: Customer
@@ -88,7 +88,7 @@ class Journey:
 
 
 class Person:
-    """Plays one customer. `key` and `issuer` verify receipts, as the team's backend does."""
+    """One simulated person. `key` and `issuer` verify receipts, as the team's backend does."""
 
     def __init__(self, customer: Customer, *, key: str, issuer: str, pause: Pause = time.sleep) -> None:
         self._customer = customer
@@ -98,31 +98,31 @@ class Person:
         self._browser = Browser()
         self._journey = Journey(customer)
 
-    def go(self) -> Journey:
-        """Go the whole way, as far as it leads."""
+    def run(self) -> Journey:
+        """Go through all steps, as far as the answers lead, and return the journey."""
         try:
-            self._go()
+            self._run()
         except requests.RequestException:
             self._journey.shown = Shown.NO_ANSWER
         self._journey.ended = time.monotonic()
         return self._journey
 
-    def _go(self) -> None:
+    def _run(self) -> None:
         journey, customer = self._journey, self._customer
-        opened = self._timed("link", self._open)
-        if opened.location is None:
-            journey.shown = _word(opened)
+        page = self._timed("link", self._open)
+        if page.location is None:
+            journey.shown = _shown_by(page)
             return
         journey.opened = True
         if customer.intent is Intent.LEAVE:
-            journey.shown = Shown.NOTHING
+            journey.shown = Shown.LEFT
             return
-        address = opened.location
-        callback = self._timed("finch", lambda: self._at_finch(address))
+        authorize_url = page.location
+        callback = self._timed("finch", lambda: self._at_finch(authorize_url))
         self._read(self._timed("callback", lambda: self._retry(lambda: self._browser.get(callback))))
 
     def _open(self) -> Page:
-        """Open the link; where it asks first, press the button."""
+        """Open the link; if it shows the confirm page, press the button."""
         page = self._retry(lambda: self._browser.get(self._customer.link))
         fields = {name: html.unescape(value) for name, value in _HIDDEN.findall(page.text)}
         if page.status == HTTPStatus.OK and fields:
@@ -130,43 +130,43 @@ class Person:
             return self._retry(lambda: self._browser.post(action, fields))
         return page
 
-    def _at_finch(self, address: str) -> str:
+    def _at_finch(self, authorize_url: str) -> str:
         if self._customer.intent is Intent.DECLINE:
-            return deny(Browser(), address)
-        return approve(Browser(), address, username=self._customer.username)
+            return deny(Browser(), authorize_url)
+        return approve(Browser(), authorize_url, username=self._customer.username)
 
-    def _retry(self, ask: Callable[[], Page]) -> Page:
-        """Ask until there is a last word, as often as a person would, with the waits that the pages ask for."""
-        page = ask()
+    def _retry(self, request: Callable[[], Page]) -> Page:
+        """Repeat a request while the page asks for it, at most MAX_TRIES times, with the page's waits."""
+        page = request()
         for _ in range(MAX_TRIES - 1):
-            if _word(page) not in {Shown.TRY_AGAIN, Shown.BEING_FINISHED}:
+            if _shown_by(page) not in {Shown.TRY_AGAIN, Shown.IN_PROGRESS}:
                 break
             self._journey.tries += 1
             self._pause(float(page.headers.get("Refresh") or page.headers.get("Retry-After") or _WAIT_SECONDS))
-            page = ask()
+            page = request()
         return page
 
     def _read(self, page: Page) -> None:
-        """Read the receipt of the way back, as the team's backend does. Raises ReceiptError for one that is none."""
+        """Read the receipt of the redirect, as the team's backend does. Raises ReceiptError if it is not valid."""
         journey = self._journey
         if page.status != HTTPStatus.SEE_OTHER or page.location is None:
-            journey.shown = _word(page)
+            journey.shown = _shown_by(page)
             return
         receipt = page.location.partition("finch_receipt=")[2]
         claims = verify_receipt(receipt, key=self._key, issuer=self._issuer, customer_id=journey.customer.customer_id)
         journey.shown = Shown(claims["status"])
         journey.connection_id = claims.get("connection_id")
 
-    def _timed[T](self, step: str, do: Callable[[], T]) -> T:
-        begun = time.monotonic()
+    def _timed[T](self, step: str, work: Callable[[], T]) -> T:
+        began = time.monotonic()
         try:
-            return do()
+            return work()
         finally:
-            self._journey.seconds[step] = time.monotonic() - begun
+            self._journey.seconds[step] = time.monotonic() - began
 
 
-def _word(page: Page) -> Shown:
-    """Return what a page that is no redirect says."""
+def _shown_by(page: Page) -> Shown:
+    """Return what a page that is not a redirect shows."""
     if page.status == HTTPStatus.ACCEPTED:
-        return Shown.BEING_FINISHED
-    return Shown.TRY_AGAIN if page.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Shown.ANYTHING_ELSE
+        return Shown.IN_PROGRESS
+    return Shown.TRY_AGAIN if page.status >= HTTPStatus.INTERNAL_SERVER_ERROR else Shown.UNEXPECTED

@@ -1,4 +1,4 @@
-"""One load run: people come, things break meanwhile; then what is left is finished, and everything accounted for."""
+"""One load run: people connect while calls fail, the sweeper finishes the rest, and every flow is accounted for."""
 
 from __future__ import annotations
 
@@ -11,27 +11,27 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from benchmarks.load import cpu
-from benchmarks.load.accounting import Account, Evidence, Granted, Kept, account
-from benchmarks.load.consumer import Consumer, Seen
+from benchmarks.load.accounting import Account, Evidence, FinchConnection, Stored, account
+from benchmarks.load.consumer import Consumer, Delivery
 from benchmarks.load.harness import Harness
 from benchmarks.load.person import Journey
 from benchmarks.load.users import Plan, Progress, Users
 
-_QUIET_SECONDS, _MOST_SECONDS = 3.0, 120.0
-_MOST_SWEEPS = 20
+_QUIET_SECONDS, _MAX_WAIT_SECONDS = 3.0, 120.0
+_MAX_SWEEPS = 20
 _NOT_PROCESSED = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-_FACTS = ("reason", "operation", "aws_code", "cause", "error")
-_EMULATORS = re.compile(r"(Task timed out|Worker|No JSON)[^\n]*")
+_FIELDS = ("reason", "operation", "aws_code", "cause", "error")
+_EMULATOR_ERRORS = re.compile(r"(Task timed out|Worker|No JSON)[^\n]*")
 _DURATION = re.compile(r"REPORT .*?Duration: ([0-9.]+) ms")
 
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What came of a run. Seconds of the clock and of CPUs are of the time in which people came.
+    """The result of a run. `seconds`, `cpu_seconds` and `machine_seconds` cover the time in which people connected.
 
-    `journeys` are in the order in which they ended. `event_seconds` are from each settled row to its event at the
-    consumer, in the order of the events, without those that were swept at the end; `invocations` are durations by
-    function, in seconds, as the emulator reports them; `warnings` are their warnings and errors, counted.
+    `journeys` are in the order in which they ended. `event_seconds` has the time from each settled row to its event at
+    the consumer, in the order of the events, without the events of the final sweeps. `invocations` has durations by
+    function, in seconds, as the emulator reports them. `warnings` counts the functions' warnings and errors.
     """
 
     plan: Plan
@@ -50,19 +50,19 @@ class Load:
 
 
 def run(plan: Plan, harness: Harness, progress: Progress, stop: threading.Event) -> Load:
-    """Run, finish, account. Setting `stop` ends the coming of people early; the rest is done all the same."""
+    """Run the flows, finish what is left, and account for it. After `stop` is set no new flow starts."""
     users = Users(plan, harness, stop)
     with Consumer(harness.stack.client("sqs"), harness.stack.queue_url) as consumer:
         servers = {cpu.API_GATEWAY: harness.stack.api_gateway, cpu.FINCH: harness.finch, cpu.SHIM: harness.shim}
         before = {part: server.cpu_seconds for part, server in servers.items() if server is not None}
         with harness.faults(plan.faults), cpu.Watch() as watch:
             users.run(progress)
-        here = {part: server.cpu_seconds - before[part] for part, server in servers.items() if server is not None}
+        in_process = {part: server.cpu_seconds - before[part] for part, server in servers.items() if server is not None}
         calls = harness.aws_calls()
-        consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)
-        in_time = consumer.seen()
+        consumer.wait_until_quiet(_QUIET_SECONDS, _MAX_WAIT_SECONDS)
+        in_time = consumer.deliveries()
         sweeps = finish(harness, consumer)
-        evidence = gathered(harness, users.journeys, consumer.seen())
+        evidence = gather(harness, users.journeys, consumer.deliveries())
     settled = {flow.event_id: flow.settled_at for flow in evidence.flows.values()}
     logs = {name: harness.stack.logs(f"{name}Function") for name in ("Connect", "Callback", "Relay", "Sweeper")}
     return Load(
@@ -70,39 +70,39 @@ def run(plan: Plan, harness: Harness, progress: Progress, stop: threading.Event)
         journeys=users.journeys,
         account=account(evidence),
         seconds=users.seconds,
-        event_seconds=_lags(in_time, settled),
+        event_seconds=_delays(in_time, settled),
         invocations={name: _durations(lines) for name, lines in logs.items()},
-        warnings=Counter(said for name, lines in logs.items() for said in _warnings(name, lines)),
-        cpu_seconds=watch.seconds({**here, cpu.BROWSERS: users.cpu_seconds}),
+        warnings=Counter(warning for name, lines in logs.items() for warning in _warnings(name, lines)),
+        cpu_seconds=watch.seconds({**in_process, cpu.BROWSERS: users.cpu_seconds}),
         machine_seconds=watch.machine_seconds,
         processes=watch.processes(),
         sweeps=sweeps,
         aws_calls=calls,
         exchanges=Counter(
-            "broken" if call.status is None else str(call.status) for call in harness.finch.calls_to("/auth/token")
+            "no answer" if call.status is None else str(call.status) for call in harness.finch.calls_to("/auth/token")
         ),
     )
 
 
 def finish(harness: Harness, consumer: Consumer) -> list[Mapping[str, int]]:
-    """Let everything that remains be overdue and the sweeper work, until nothing remains; return what each sweep did.
+    """Make all unfinished rows overdue and sweep, until nothing remains to be done; return the counts of each sweep.
 
-    Bounded: what then still remains is for the accounting to say.
+    The number of sweeps is limited. The accounting reports what remains after them.
     """
     sweeps: list[Mapping[str, int]] = []
-    while harness.make_overdue() and len(sweeps) < _MOST_SWEEPS:
+    while harness.make_overdue() and len(sweeps) < _MAX_SWEEPS:
         sweeps.append(harness.stack.invoke("SweeperFunction", {}))
-        consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)  # what was swept is shown by the relay
-    consumer.settle(_QUIET_SECONDS, _MOST_SECONDS)
+        consumer.wait_until_quiet(_QUIET_SECONDS, _MAX_WAIT_SECONDS)  # the relay publishes what the sweep settled
+    consumer.wait_until_quiet(_QUIET_SECONDS, _MAX_WAIT_SECONDS)
     return sweeps
 
 
-def gathered(harness: Harness, journeys: Sequence[Journey], seen: Sequence[Seen]) -> Evidence:
-    """Look at everything from outside. Tokens are compared here and kept nowhere."""
-    flows, owners = harness.rows()
+def gather(harness: Harness, journeys: Sequence[Journey], deliveries: Sequence[Delivery]) -> Evidence:
+    """Collect the evidence. Tokens are only compared here, and not stored."""
+    flows, connections = harness.rows()
     store = harness.finch.store
-    kept = [
-        Kept(
+    stored = [
+        Stored(
             connection_id=connection_id,
             flow_id=content["flow_id"],
             customer_id=content["customer_id"],
@@ -117,27 +117,27 @@ def gathered(harness: Harness, journeys: Sequence[Journey], seen: Sequence[Seen]
         for call in harness.finch.calls_to("/auth/token")
         if call.code in store.codes and call.status not in _NOT_PROCESSED
     )
-    granted = [
-        Granted(one.connection_id, one.username, tokens[one.connection_id], sent[one.connection_id])
+    at_finch = [
+        FinchConnection(one.connection_id, one.username, tokens[one.connection_id], sent[one.connection_id])
         for one in store.connections.values()
     ]
     return Evidence(
         journeys=journeys,
         flows=flows,
-        owners=owners,
-        kept=kept,
+        connections=connections,
+        stored=stored,
         quarantined=list(harness.secrets("quarantine")),
-        waiting=harness.waiting(),
-        granted=granted,
-        events=[one.event for one in seen],
+        in_fallback=harness.in_fallback(),
+        at_finch=at_finch,
+        events=[delivery.event for delivery in deliveries],
     )
 
 
-def _lags(seen: Sequence[Seen], settled: Mapping[str, int | None]) -> list[float]:
-    """Return the seconds from the settled row to the first delivery, for each event whose row still stands."""
+def _delays(deliveries: Sequence[Delivery], settled: Mapping[str, int | None]) -> list[float]:
+    """Return the seconds from the settled row to the first delivery, for each event that is still the row's event."""
     first: dict[str, float] = {}
-    for one in seen:
-        first.setdefault(one.detail["event_id"], one.at)
+    for delivery in deliveries:
+        first.setdefault(delivery.detail["event_id"], delivery.at)
     moments = ((at, settled.get(event_id)) for event_id, at in first.items())
     return [max(0.0, at - moment / 1000) for at, moment in moments if moment is not None]
 
@@ -151,7 +151,7 @@ def _warnings(function: str, lines: Sequence[str]) -> Iterator[str]:
     for line in lines:
         if '"level":"WARNING"' in line or '"level":"ERROR"' in line:
             entry = json.loads(line)
-            facts = [str(entry[name]) for name in _FACTS if name in entry]
-            yield " ".join([function.lower(), entry["message"], *facts])
-        elif _EMULATORS.match(line):
-            yield f"{function.lower()} {line} (the emulator's word)"
+            fields = [str(entry[name]) for name in _FIELDS if name in entry]
+            yield " ".join([function.lower(), entry["message"], *fields])
+        elif _EMULATOR_ERRORS.match(line):
+            yield f"{function.lower()} {line} (from the emulator)"

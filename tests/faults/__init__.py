@@ -1,1 +1,1 @@
-"""What fails, at each step, and what becomes of the person, the token and the event."""
+"""Fault tests: each step fails in turn, and the tests check the person's answer, the token and the event."""

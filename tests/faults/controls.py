@@ -1,4 +1,4 @@
-"""What keeps the promise, for `make mutations` to take away one at a time, and the case that then fails."""
+"""The controls behind the promise. `make mutations` removes one at a time, and the named case must then fail."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ CONTROLS = [
         '    condition = "#status = :was AND state_hash',
         '    condition = "(#status = :was OR #status <> :was) AND state_hash',
         (27,),
-        "test_27_a_write_that_comes_late_changes_nothing",
+        "test_27_a_late_write_changes_nothing",
     ),
     Mutation(
-        "the partial answer",
+        "the partial batch response",
         "functions/relay/app.py",
         'return {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in dict.fromkeys(failed)]}',
         'return {"batchItemFailures": []}',
@@ -38,10 +38,10 @@ CONTROLS = [
         "        return self._ends - self._monotonic() - self._reserved",
         "        return math.inf",
         (26,),
-        "a_byte_a_second",
+        "a_byte_per_second",
     ),
     Mutation(
-        "one claim at a time stores",
+        "only one claim at a time stores",
         _ADAPTERS + "table.py",
         "OR (attribute_not_exists(due_at) AND ",
         "OR (attribute_exists(id) AND ",
@@ -49,7 +49,7 @@ CONTROLS = [
         "test_28_an_older_token_never_replaces_a_newer_one",
     ),
     Mutation(
-        "the sweeper's look into the vault",
+        "the sweeper's check of the vault",
         _ADAPTERS + "vault.py",
         'if "DeletedDate" in answer or version not in answer["VersionIdsToStages"]:',
         "if True:",
@@ -57,7 +57,7 @@ CONTROLS = [
         "after_the_store",
     ),
     Mutation(
-        "a claim is known by its own id",
+        "a claim is identified by its own id",
         _ADAPTERS + "table.py",
         "OR (#status = :set_status AND claim_id = :set_claim_id)",
         "OR (#status = :was AND claim_id = :set_claim_id)",

@@ -1,4 +1,4 @@
-"""The stage on which all cases run: the stack behind the proxy, one simulated Finch, and everybody's inbox."""
+"""The harness of the fault tests: the stack behind the proxy, simulated Finch, and the consumer's queue."""
 
 from __future__ import annotations
 
@@ -28,59 +28,59 @@ from tests.conftest import Customer, Inbox
 REQUEST_BUDGET_SECONDS = 15.0
 CALL_TIMEOUT_SECONDS = 1.5
 LATEST_ANSWER_SECONDS = 22.0
-"""A person has an answer by then: well past the budget (a busy machine), well before SLOW_SECONDS."""
+"""Limit of a person's wait: well over the budget, for a busy machine, and well under SLOW_SECONDS."""
 SLOW_SECONDS = 45.0
 TIMEOUT_SECONDS = 90.0
 _RELAY_SECONDS = 3.0
 _LONG_AGO = {"N": "1000"}
-_IN_A_WORD = {"Connection Established": "connected", "Connection Reauthorized": "connected"}
+_SHORT_TYPES = {"Connection Established": "connected", "Connection Reauthorized": "connected"}
 
 
 @dataclass
 class Harness:
-    """What a case needs; everything that several cases may do at once is safe to do so."""
+    """What a case needs. Several cases may use it at the same time."""
 
     stack: RunningStack
     proxy: Microburst
     finch: Simulator
     inbox: Inbox
-    sweeping: threading.RLock = field(default_factory=threading.RLock)
-    """Held while rows are made overdue and swept: what is overdue for one case is not yet for another's sweep."""
+    sweep_lock: threading.RLock = field(default_factory=threading.RLock)
+    """Taken while rows are made overdue and swept, because a sweep handles the overdue rows of all cases."""
     streaming: bool = True
-    """Whether the emulator brings the relay its records."""
-    _mailbox: threading.Lock = field(default_factory=threading.Lock)
+    """Whether the emulator delivers the stream's records to the relay."""
+    _queue_lock: threading.Lock = field(default_factory=threading.Lock)
     _dead_letters: list[str] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """The stack's harness, which is in the names of what it has."""
+        """The deployment's stage, which is part of its resources' names."""
         return self.stack.deployed.stage
 
     def person(self, **facts: Any) -> Person:
-        """Return a customer with a link, a browser and an employer of its own."""
+        """Return a new customer with its own link, browser and employer."""
         return Person(self.stack, self.finch, **{"username": f"smallco+{uuid.uuid4().hex[:8]}", **facts}, harness=self)
 
     def published(self, person: Person) -> tuple[str, ...]:
-        """Return in a word each the events of this person's flow, once however often each came."""
-        with self._mailbox:
+        """Return the short types of the events of this person's flow; an event delivered several times counts once."""
+        with self._queue_lock:
             events = self.inbox.of(person)
         kinds = {event["detail"]["event_id"]: event["detail-type"] for event in events}
-        return tuple(_IN_A_WORD.get(kind, kind.removeprefix("Connection ").lower()) for kind in kinds.values())
+        return tuple(_SHORT_TYPES.get(kind, kind.removeprefix("Connection ").lower()) for kind in kinds.values())
 
-    def bring(self, *items: dict[str, Any]) -> list[str]:
-        """Bring the relay these rows as the stream does; return the flows whose records it names as failed."""
+    def deliver(self, *items: dict[str, Any]) -> list[str]:
+        """Deliver these rows to the relay as the stream does; return the flows of the records it reports as failed."""
         changes = [
-            {"Keys": {"id": item["id"]}, "NewImage": item, "SequenceNumber": str(place)}
-            for place, item in enumerate(items)
+            {"Keys": {"id": item["id"]}, "NewImage": item, "SequenceNumber": str(index)}
+            for index, item in enumerate(items)
         ]
         event = {"Records": [{"eventName": "MODIFY", "dynamodb": change} for change in changes]}
         failed = [int(one["itemIdentifier"]) for one in self.stack.invoke("RelayFunction", event)["batchItemFailures"]]
-        return [items[place]["id"]["S"].removeprefix("flow#") for place in failed]
+        return [items[index]["id"]["S"].removeprefix("flow#") for index in failed]
 
     def dead_letters(self) -> str:
-        """Return what is in the relay's dead-letter queue, as one text."""
+        """Return the bodies of all messages in the relay's dead-letter queue so far, as one text."""
         sqs, queue = self.stack.client("sqs"), self.stack.deployed.resources["RelayDeadLetterQueue"]
-        with self._mailbox:
+        with self._queue_lock:
             while messages := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages"):
                 for message in messages:
                     self._dead_letters.append(message["Body"])
@@ -89,7 +89,7 @@ class Harness:
 
     @contextmanager
     def without_stream(self) -> Iterator[None]:
-        """Keep the emulator from bringing the relay anything: the cases do that themselves, one record at a time."""
+        """Stop the emulator from delivering records to the relay; the cases deliver theirs themselves."""
         functions = self.stack.client("lambda")
         name = self.stack.deployed.resources["RelayFunction"]
         (mapping,) = functions.list_event_source_mappings(FunctionName=name)["EventSourceMappings"]
@@ -100,11 +100,11 @@ class Harness:
         self.streaming = True
 
     def sweep(self) -> bool:
-        """Run the sweeper; tell whether it ran to its end."""
+        """Run the sweeper; return whether it finished without an error."""
         return self._runs("SweeperFunction")
 
     def reconfigure(self, functions: Collection[str], **variables: str) -> None:
-        """Change these functions' variables, and wait until they run with them."""
+        """Change these functions' environment variables and wait until the functions run again."""
         self.stack.reconfigure(lambda one: variables if one in functions else {})
         for function in functions:
             until(partial(self._runs, function))
@@ -119,7 +119,7 @@ class Harness:
     def kill(self, logical_id: str) -> int:
         """Kill a function's processes, as a crash would; return how many there were.
 
-        Only those of this very emulator, which they know by its port: another's functions have the same names.
+        Functions of other emulators have the same names, so the emulator's port must match too.
         """
         port = urlsplit(self.stack.client("lambda").meta.endpoint_url).port
         name = self.stack.deployed.resources[logical_id]
@@ -136,12 +136,12 @@ class Harness:
 def _variables(process: Path) -> set[bytes]:
     try:
         return set((process / "environ").read_bytes().split(b"\0"))
-    except OSError:  # gone, or not ours
+    except OSError:  # it has ended, or belongs to another user
         return set()
 
 
 def _is_dead(process: Path) -> bool:
-    """Tell whether all of its threads are gone: before that its parent does not know."""
+    """Return whether all of its threads have ended: its parent does not notice earlier."""
     try:
         return len(list((process / "task").iterdir())) == 1 and "\nState:\tZ" in (process / "status").read_text()
     except OSError:
@@ -150,36 +150,36 @@ def _is_dead(process: Path) -> bool:
 
 @dataclass
 class Person(Customer):
-    """A customer whose story is counted: exchanges, tokens, events."""
+    """A customer whose exchanges, tokens and events are counted."""
 
     browser: Browser = field(default_factory=Browser)
     harness: Harness = field(kw_only=True)
     codes: list[str] = field(default_factory=list)
 
     def approve(self, authorize_url: str) -> str:
-        """Approve at Finch, and remember the code."""
+        """Approve at Finch and remember the code; return the callback's URL."""
         callback = super().approve(authorize_url)
         self.codes.append(callback.partition("code=")[2].partition("&")[0])
         return callback
 
     @property
     def connection_id(self) -> str:
-        """The connection that Finch has made of this person's login."""
+        """The connection that Finch made for this person's login, or `none`."""
         made = [one for one in list(self.finch.store.connections.values()) if one.username == self.username]
         return made[0].connection_id if made else "none"
 
     @property
     def exchanges(self) -> int:
-        """How often Finch was asked to exchange one of this person's codes."""
+        """How many exchange requests Finch received for this person's codes."""
         return len([call for call in self.finch.calls_to("/auth/token") if call.code in self.codes])
 
     @property
     def secret_name(self) -> str:
-        """Where this person's token belongs."""
+        """The name of the secret for this person's token."""
         return f"finch/{self.harness.name}/connections/{self.connection_id}"
 
     def tokens(self, name: str | None = None) -> list[dict[str, Any]]:
-        """Return what of this person's flow is in the vault: one entry for each token, however often it was put."""
+        """Return the contents of the secret's versions that belong to this person's flow, without duplicates."""
         client = self.stack.client("secretsmanager")
         try:
             versions = client.list_secret_version_ids(SecretId=name or self.secret_name, IncludeDeprecated=True)[
@@ -193,50 +193,49 @@ class Person(Customer):
         }
         return [content for content in map(json.loads, texts) if content["flow_id"] == self.flow_id]
 
-    def waiting(self) -> list[str]:
-        """Return the parameters that hold a token of this person's flow."""
+    def in_fallback(self) -> list[str]:
+        """Return the names of the fallback's parameters with a token of this person's flow."""
         path = f"/finch/{self.harness.name}/unstored"
         pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
         return [one["Name"] for page in pages for one in page["Parameters"] if self.flow_id in one["Name"]]
 
     def known_row(self) -> Flow:
-        """Read the flow's row, which is there."""
+        """Read the flow's row, which must exist."""
         row = self.row()
         assert row is not None
         return row
 
     def lease(self) -> str | None:
-        """Return until when the connection's row is leased, or None."""
+        """Return when the lease on the connection's row ends (epoch ms), or None if it is not leased."""
         item = self._item(f"connection#{self.connection_id}")
         return item["due_at"]["N"] if "due_at" in item else None
 
-    def time_passes(self) -> None:
-        """Make everything overdue that this person's flow has still open, as minutes or days would; then sweep."""
-        with self.harness.sweeping:
+    def let_time_pass(self) -> None:
+        """Make this person's unfinished rows overdue, as minutes or days would, and run the sweeper."""
+        with self.harness.sweep_lock:
             if self.lease() is not None:
                 self._make_overdue(f"connection#{self.connection_id}")
             if (row := self.row()) is not None and row.due_at is not None:
                 self._make_overdue(f"flow#{self.flow_id}")
             self.harness.sweep()
 
-    def comes_to_rest(self) -> None:
-        """Let time pass until nothing remains to be done; what the relay does, it does first."""
-        relay = time.monotonic() + (_RELAY_SECONDS if self.harness.streaming else 0)
+    def wait_until_finished(self) -> None:
+        """Let time pass until nothing remains to be done. The relay gets a few seconds before the sweeper runs."""
+        relay_ends = time.monotonic() + (_RELAY_SECONDS if self.harness.streaming else 0)
 
-        def is_at_rest() -> bool:
-            if self.is_at_rest():
+        def is_finished() -> bool:
+            if self.is_finished():
                 return True
-            if time.monotonic() > relay or self.known_row().settled_at is None or self.known_row().status == "unstored":
-                self.time_passes()  # before there is an outcome the relay has nothing to publish
+            row = self.known_row()
+            if time.monotonic() > relay_ends or row.settled_at is None or row.status == "unstored":
+                self.let_time_pass()  # without an outcome the relay has nothing to publish
             return False
 
-        wait_for(
-            is_at_rest, timeout=TIMEOUT_SECONDS, problem=lambda: f"something is left to be done: {self.known_row()}"
-        )
-        assert self.waiting() == [], "no token waits any more"
+        wait_for(is_finished, timeout=TIMEOUT_SECONDS, problem=lambda: f"the flow is not finished: {self.known_row()}")
+        assert self.in_fallback() == [], "a token is left in the fallback"
 
-    def is_at_rest(self) -> bool:
-        """Tell whether the outcome is told and marked, and the connection free for others."""
+    def is_finished(self) -> bool:
+        """Return whether the outcome is published and marked as published, and the connection is not leased."""
         row = self.known_row()
         return row.due_at is None and row.published_at is not None and self.lease() is None
 
@@ -250,11 +249,11 @@ class Person(Customer):
                 ConditionExpression="attribute_exists(due_at)",
                 ExpressionAttributeValues={":past": _LONG_AGO},
             )
-        except client.exceptions.ConditionalCheckFailedException:  # done meanwhile
+        except client.exceptions.ConditionalCheckFailedException:  # finished in the meantime
             return
 
     def item(self) -> dict[str, Any]:
-        """Read the flow's row as the table and the stream have it."""
+        """Read the flow's row as a DynamoDB item."""
         return self._item(f"flow#{self.flow_id}")
 
     def _item(self, key: str) -> dict[str, Any]:
@@ -265,7 +264,7 @@ class Person(Customer):
         return item
 
     def open_link(self) -> Page:
-        """Open the link, and press its button where it asks."""
+        """Open the link; if it shows the confirm page, press the button."""
         page = self.browser.get(self.link())
         if page.status == 200 and "form_nonce" in page.text:
             fields = {
@@ -275,23 +274,19 @@ class Person(Customer):
             page = self.browser.post(f"{self.stack.public_url}/connect", fields, {"Sec-Fetch-Site": "same-origin"})
         return page
 
-    def tries_until_connected(self) -> None:
-        """Connect, however often it takes."""
+    def connect_with_retries(self) -> None:
+        """Retry each step until the person is connected."""
         callback = self.approve(until(lambda: self.open_link().location or ""))
-        until(lambda: self.answer_in(self.come_back(callback)) == "connected")
+        until(lambda: self.answer_of(self.come_back(callback)) == "connected")
 
-    def answer_in(self, page: Page) -> str:
-        """Return in a word what an answer says."""
+    def answer_of(self, page: Page) -> str:
+        """Return a short name for an answer: the receipt's status, or what the page shows."""
         if page.status == 303 and page.location is not None and "finch_receipt=" in page.location:
             return str(self.receipt(page)["status"])
         if page.status == 303:
-            return "on to Finch"
-        return {202: "in progress", 503: "try again", 500: "broken"}.get(page.status, str(page.status))
-
-
-def _hidden(page: Page, name: str) -> str:
-    return page.text.partition(f'name="{name}" value="')[2].partition('"')[0]
+            return "redirect to Finch"
+        return {202: "in progress", 503: "try again", 500: "server error"}.get(page.status, str(page.status))
 
 
 until = partial(wait_for, timeout=TIMEOUT_SECONDS)
-"""Waits until something holds, and returns it."""
+"""Wait until a callable returns something true, and return that. Raises TimeoutError."""

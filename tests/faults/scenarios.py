@@ -1,4 +1,4 @@
-"""How each case is run: up to the call that is to fail, the failure, what the person hears, and what comes of it."""
+"""How each case runs: prepare the flow, inject the fault, read the person's answer, and run the flow to its end."""
 
 from __future__ import annotations
 
@@ -29,32 +29,32 @@ _CALLS = {
     "end the lease": ("dynamodb", "UpdateItem", f"{_CONNECTION} && !({_sets('secret_name')})"),
     "settle": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_settled_at')}"),
     "settle as abandoned": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_status', 'abandoned')}"),
-    "mark": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_published_at')}"),
+    "mark as published": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_published_at')}"),
     "read the flow": ("dynamodb", "GetItem", _FLOW),
-    "look for the flow": ("dynamodb", "GetItem", _FLOW),
+    "look up the flow": ("dynamodb", "GetItem", _FLOW),
     "query the leases": ("dynamodb", "Query", f"{_TABLE} && {_sets('due', 'connection')}"),
-    "query what is due": ("dynamodb", "Query", f"{_TABLE} && {_sets('due', 'flow')}"),
+    "query the due flows": ("dynamodb", "Query", f"{_TABLE} && {_sets('due', 'flow')}"),
     "read the link key": ("secretsmanager", "GetSecretValue", "contains(SecretId, '/{stage}/config/link-key')"),
-    "read the client secret": (
+    "read the client credentials": (
         "secretsmanager",
         "GetSecretValue",
         "contains(SecretId, '/{stage}/config/client-credentials')",
     ),
     "create the secret": ("secretsmanager", "CreateSecret", "contains(SecretString, '{flow}')"),
-    "put a version": ("secretsmanager", "PutSecretValue", "contains(SecretString, '{flow}')"),
+    "put a secret version": ("secretsmanager", "PutSecretValue", "contains(SecretString, '{flow}')"),
     "restore the secret": ("secretsmanager", "RestoreSecret", "contains(SecretId, '{connection}')"),
-    "look into the vault": ("secretsmanager", "DescribeSecret", "contains(SecretId, '{connection}')"),
-    "fallback": ("ssm", "PutParameter", "contains(Name, '{flow}')"),
-    "look into the fallback": ("ssm", "GetParameter", "contains(Name, '{flow}')"),
+    "check the vault": ("secretsmanager", "DescribeSecret", "contains(SecretId, '{connection}')"),
+    "write the fallback": ("ssm", "PutParameter", "contains(Name, '{flow}')"),
+    "read the fallback": ("ssm", "GetParameter", "contains(Name, '{flow}')"),
     "delete from the fallback": ("ssm", "DeleteParameter", "contains(Name, '{flow}')"),
-    "dead-letter": ("sqs", "SendMessage", "contains(MessageBody, '{flow}')"),
+    "send the dead letter": ("sqs", "SendMessage", "contains(MessageBody, '{flow}')"),
     "publish": ("events", "PutEvents", "Entries[?contains(Detail, '{flow}')]"),
 }
-"""Each call: service, operation, and what of the request tells it from others (JMESPath)."""
+"""Each call: its service, its operation, and the JMESPath expression over the request that identifies it."""
 
 
 def fault(call: str, kind: Kind, person: Person, times: int | None = None) -> AwsFault:
-    """Return a fault of one call for one person's flow."""
+    """Return a fault of one call for one person's flow, `times` times (None: until cleared)."""
     service, operation, match = _CALLS[call]
     return AwsFault(
         kind,
@@ -71,239 +71,243 @@ def fault(call: str, kind: Kind, person: Person, times: int | None = None) -> Aw
     )
 
 
-def away(call: str, person: Person) -> AwsFault:
-    """Return a fault that lasts: this call always fails, at once."""
+def outage(call: str, person: Person) -> AwsFault:
+    """Return a lasting fault: this call always fails, at once."""
     return fault(call, Kind.DENIED, person)
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a person's flow came to.
+    """What a case led to.
 
-    `answer` and `row` at once; `then` is what the same address says after the fault. `exchanges`, `tokens` (in the
-    vault) and `events` (each counted once, however often it came) are counted at the end.
+    `answer` is the person's first answer and `row` the row at that moment. `final_answer` is the answer of the same URL
+    once the fault is cleared. `exchanges`, `tokens` (in the vault) and `events` are counted at the end; an event
+    delivered several times counts once.
     """
 
     answer: str
     row: str
-    then: str
+    final_answer: str
     exchanges: int
     tokens: int
     events: tuple[str, ...]
 
 
-SAVED = Result("connected", "connected", "connected", 1, 1, ("connected",))
-_AGAIN = replace(SAVED, answer="try again", row="open")
-_OVER = Result("try again", "claimed", "orphaned", 1, 1, ("orphaned", "connected"))
+CONNECTED = Result("connected", "connected", "connected", 1, 1, ("connected",))
+_TRY_AGAIN = replace(CONNECTED, answer="try again", row="open")
+_START_AGAIN = Result("try again", "claimed", "orphaned", 1, 1, ("orphaned", "connected"))
 EXPECTED: dict[str, dict[str, Result]] = {
-    "connect": {"saved": replace(SAVED, answer="on to Finch", row="open"), "again": _AGAIN},
+    "connect": {"recovered": replace(CONNECTED, answer="redirect to Finch", row="open"), "try again": _TRY_AGAIN},
     "callback": {
-        "saved": SAVED,
-        "again": _AGAIN,
-        "later": replace(SAVED, row="unstored"),
-        "finished": replace(SAVED, answer="try again", row="claimed"),
-        "late answer": replace(SAVED, answer="try again"),
-        "over": _OVER,
-        "unclear": replace(_OVER, exchanges=2),
-        "lost": replace(_OVER, answer="orphaned", row="orphaned token_lost", exchanges=2),
+        "recovered": CONNECTED,
+        "try again": _TRY_AGAIN,
+        "stored later": replace(CONNECTED, row="unstored"),
+        "finished later": replace(CONNECTED, answer="try again", row="claimed"),
+        "shown later": replace(CONNECTED, answer="try again"),
+        "start again": _START_AGAIN,
+        "token missing": replace(_START_AGAIN, exchanges=2),
+        "token lost": replace(_START_AGAIN, answer="orphaned", row="orphaned token_lost", exchanges=2),
     },
     "relay": {
-        "saved": replace(SAVED, row="published"),
-        "retried": replace(SAVED, row="named as failed"),
-        "swept": replace(SAVED, row="not at rest"),
+        "recovered": replace(CONNECTED, row="published"),
+        "redelivered": replace(CONNECTED, row="reported as failed"),
+        "swept": replace(CONNECTED, row="unfinished"),
     },
-    "sweeper": {"saved": replace(SAVED, row="moved on"), "next sweep": replace(SAVED, row="as it was")},
+    "sweeper": {
+        "recovered": replace(CONNECTED, row="processed"),
+        "next sweep": replace(CONNECTED, row="unchanged"),
+    },
 }
-"""Each outcome of the table, in what can be counted."""
+"""The countable result of each outcome in the table, by function."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One story. `alone`: it kills functions, so nothing else may be run on its stage meanwhile."""
+    """A case with its own code. `exclusive`: it kills functions, so no other case may run on its harness."""
 
     name: str
     run: Callable[[Harness], Result]
     expected: Result
-    alone: bool = False
-    needs_people = True
+    exclusive: bool = False
+    needs_person = True
     session = False
 
 
 def run(case: Case, harness: Harness) -> Result:
-    """Play a case to its end."""
-    scenarios = {"connect": _opened, "callback": _called_back, "relay": _carried, "sweeper": _swept}
-    return scenarios[case.row.function](case, harness)
+    """Run a case of the matrix to its end."""
+    runs = {"connect": _run_connect, "callback": _run_callback, "relay": _run_relay, "sweeper": _run_sweeper}
+    return runs[case.row.function](case, harness)
 
 
 def expected(case: Case) -> Result:
-    """Return what must come of a case."""
+    """Return the result that a case of the matrix must have."""
     result = EXPECTED[case.row.function][case.outcome]
-    if case.row.call == "dead-letter":  # nobody's: a record that is no row
-        return replace(result, answer="", then="dead-letter", exchanges=0, tokens=0, events=())
-    if case.row.call == "settle as abandoned":  # the person had left, and comes again
-        return replace(result, answer="on to Finch", then="abandoned", events=("abandoned", "connected"))
+    if case.row.call == "send the dead letter":  # the record is not a valid row, so it belongs to no flow
+        return replace(result, answer="", final_answer="dead-letter", exchanges=0, tokens=0, events=())
+    if case.row.call == "settle as abandoned":  # the person left, and opens the link again later
+        return replace(result, answer="redirect to Finch", final_answer="abandoned", events=("abandoned", "connected"))
     return result
 
 
 @contextmanager
-def meeting(case: Case, person: Person, harness: Harness) -> Iterator[None]:
-    """Have the case's fault on, and see that it was met."""
+def injected(case: Case, person: Person, harness: Harness) -> Iterator[None]:
+    """Inject the case's fault within the context, and check that a call met it."""
     broken = fault(case.row.call, case.kind, person, case.times)
     with harness.proxy.breaking(broken) as rules:
         yield
-        assert harness.proxy.broken(rules), "the call that was to fail was not made"
+        assert harness.proxy.broken(rules), "the function did not make the call that should fail"
 
 
-def timely(answered: Callable[[], Page]) -> Page:
-    """Return an answer that came in time."""
+def in_time(request: Callable[[], Page]) -> Page:
+    """Return the answer to a request, and check that it took less than LATEST_ANSWER_SECONDS."""
     began = time.monotonic()
-    page = answered()
-    assert time.monotonic() - began < LATEST_ANSWER_SECONDS, "a person waits no longer"
+    page = request()
+    assert time.monotonic() - began < LATEST_ANSWER_SECONDS, "the answer took too long"
     return page
 
 
-def _opened(case: Case, harness: Harness) -> Result:
-    """A person opens the link."""
+def _run_connect(case: Case, harness: Harness) -> Result:
+    """The call fails when a person opens the link."""
     person = harness.person()
-    if case.row.alone:
-        harness.kill("ConnectFunction")  # a cold one reads the key
-    with meeting(case, person, harness):
-        page = timely(person.open_link)
-    said, row = person.answer_in(page), standing(person)
-    if said != "on to Finch":
+    if case.row.exclusive:
+        harness.kill("ConnectFunction")  # only a cold start reads the key
+    with injected(case, person, harness):
+        page = in_time(person.open_link)
+    answer, row = person.answer_of(page), row_summary(person)
+    if answer != "redirect to Finch":
         page = person.open_link()
     assert page.location is not None, page.text
-    return ended(person, said, row, person.approve(page.location))
+    return completed(person, answer, row, person.approve(page.location))
 
 
-def _called_back(case: Case, harness: Harness) -> Result:
-    """Finch sends a person back."""
+def _run_callback(case: Case, harness: Harness) -> Result:
+    """The call fails when Finch redirects a person back."""
     person = harness.person()
-    if case.row.call in {"put a version", "restore the secret"}:
+    if case.row.call in {"put a secret version", "restore the secret"}:
         before = harness.person(username=person.username, customer_id=person.customer_id)
         before.connect()
-        before.comes_to_rest()
+        before.wait_until_finished()
         if case.row.call == "restore the secret":
             harness.stack.client("secretsmanager").delete_secret(SecretId=person.secret_name, RecoveryWindowInDays=7)
     callback = person.approved()
-    if case.row.call == "look for the flow":  # nobody has verified that Finch echoes the state
+    if case.row.call == "look up the flow":  # it is not verified that Finch echoes the state
         callback = callback.partition("&state=")[0]
     also = {
-        "release": [away("read the client secret", person)],
-        "fallback": [away("create the secret", person)],
+        "release": [outage("read the client credentials", person)],
+        "write the fallback": [outage("create the secret", person)],
     }
-    if case.row.alone:
-        harness.kill("CallbackFunction")  # a cold one reads the secrets
-    with harness.proxy.breaking(*also.get(case.row.call, [])), meeting(case, person, harness):
-        page = timely(lambda: person.come_back(callback))
-        row = standing(person)
-    return ended(person, person.answer_in(page), row, callback)
+    if case.row.exclusive:
+        harness.kill("CallbackFunction")  # only a cold start reads the secrets
+    with harness.proxy.breaking(*also.get(case.row.call, [])), injected(case, person, harness):
+        page = in_time(lambda: person.come_back(callback))
+        row = row_summary(person)
+    return completed(person, person.answer_of(page), row, callback)
 
 
-def _carried(case: Case, harness: Harness) -> Result:
-    """The stream brings the relay a record; the answer says what it is to bring again."""
+def _run_relay(case: Case, harness: Harness) -> Result:
+    """The call fails when the stream delivers a record. The relay's response says which records to deliver again."""
     person = harness.person()
-    if case.row.call == "dead-letter":
-        return _dead_letter(case, person, harness)
+    if case.row.call == "send the dead letter":
+        return _run_dead_letter(case, person, harness)
     callback = person.approved()
-    said = person.answer_in(timely(lambda: person.come_back(callback)))
-    with meeting(case, person, harness):
-        failed = harness.bring(person.item())
-        row = "named as failed" if failed else "published" if person.is_at_rest() else "not at rest"
+    answer = person.answer_of(in_time(lambda: person.come_back(callback)))
+    with injected(case, person, harness):
+        failed = harness.deliver(person.item())
+        row = "reported as failed" if failed else "published" if person.is_finished() else "unfinished"
     if failed:
-        assert harness.bring(person.item()) == []
-        assert person.is_at_rest(), "the second time nothing is left to the sweeper"
-    return ended(person, said, row, callback)
+        assert harness.deliver(person.item()) == []
+        assert person.is_finished(), "after the second delivery the sweeper has nothing to do"
+    return completed(person, answer, row, callback)
 
 
-def _dead_letter(case: Case, person: Person, harness: Harness) -> Result:
-    """The stream brings something that is no row of ours."""
+def _run_dead_letter(case: Case, person: Person, harness: Harness) -> Result:
+    """The stream delivers a record that is not a valid row."""
     poison = {"id": {"S": f"flow#{person.flow_id}"}, "status": {"S": "connected"}}
-    with meeting(case, person, harness):
-        row = "named as failed" if harness.bring(poison) else "published"
-    if row == "named as failed":
-        assert harness.bring(poison) == []
-    return Result(
-        "", row, "dead-letter" if person.flow_id in harness.dead_letters() else "gone", 0, 0, harness.published(person)
-    )
+    with injected(case, person, harness):
+        row = "reported as failed" if harness.deliver(poison) else "published"
+    if row == "reported as failed":
+        assert harness.deliver(poison) == []
+    found = "dead-letter" if person.flow_id in harness.dead_letters() else "missing"
+    return Result("", row, found, 0, 0, harness.published(person))
 
 
-def _swept(case: Case, harness: Harness) -> Result:
-    """Something is overdue when the sweeper comes."""
+def _run_sweeper(case: Case, harness: Harness) -> Result:
+    """The call fails when the sweeper handles an overdue row."""
     person = harness.person()
     if case.row.call == "settle as abandoned":
-        return _swept_away(case, person, harness)
+        return _run_abandoned(case, person, harness)
     callback = person.approved()
-    broken_before, moved_on = _OVERDUE[case.row.call]
-    with harness.sweeping:
-        with harness.proxy.breaking(*[away(call, person) for call in broken_before]):
+    broken_before, is_processed = _OVERDUE[case.row.call]
+    with harness.sweep_lock:
+        with harness.proxy.breaking(*[outage(call, person) for call in broken_before]):
             person.come_back(callback)
-        with meeting(case, person, harness):
-            person.time_passes()
-            row = "moved on" if moved_on(person) else "as it was"
-        person.time_passes()
-        assert moved_on(person)
-    return ended(person, "connected", row, callback)
+        with injected(case, person, harness):
+            person.let_time_pass()
+            row = "processed" if is_processed(person) else "unchanged"
+        person.let_time_pass()
+        assert is_processed(person)
+    return completed(person, "connected", row, callback)
 
 
-def _moved_on(person: Person) -> bool:
+def _is_settled(person: Person) -> bool:
     return person.known_row().status not in {"claimed", "unstored"}
 
 
-_AWAY = (["create the secret"], _moved_on)
-_INTERRUPTED = (["settle"], _moved_on)
+_UNSTORED = (["create the secret"], _is_settled)
+_INTERRUPTED = (["settle"], _is_settled)
 _UNPUBLISHED: tuple[list[str], Callable[[Person], bool]] = (
     [],
     lambda person: person.known_row().published_at is not None,
 )
 _OVERDUE: dict[str, tuple[list[str], Callable[[Person], bool]]] = {
     "query the leases": _INTERRUPTED,
-    "query what is due": _AWAY,
-    "look into the fallback": _AWAY,
-    "acquire the lease": _AWAY,
-    "create the secret": _AWAY,
-    "delete from the fallback": _AWAY,
-    "settle": _AWAY,
+    "query the due flows": _UNSTORED,
+    "read the fallback": _UNSTORED,
+    "acquire the lease": _UNSTORED,
+    "create the secret": _UNSTORED,
+    "delete from the fallback": _UNSTORED,
+    "settle": _UNSTORED,
     "read the flow": _INTERRUPTED,
-    "look into the vault": _INTERRUPTED,
-    "end the lease": (["settle"], lambda person: _moved_on(person) and person.lease() is None),
+    "check the vault": _INTERRUPTED,
+    "end the lease": (["settle"], lambda person: _is_settled(person) and person.lease() is None),
     "publish": _UNPUBLISHED,
-    "mark": _UNPUBLISHED,
+    "mark as published": _UNPUBLISHED,
 }
-"""Which calls of the callback fail first, so that the sweeper makes this call; and what shows that it moved it on."""
+"""For each call of the sweeper: the callback's calls that fail first so that the sweeper makes it, and a predicate that
+is true once the sweeper has done its work."""
 
 
-def _swept_away(case: Case, person: Person, harness: Harness) -> Result:
-    """A person who never came back."""
-    said = person.answer_in(person.open_link())
-    with harness.sweeping, meeting(case, person, harness):
-        person.time_passes()
-        row = "moved on" if person.known_row().status == "abandoned" else "as it was"
-    person.comes_to_rest()
-    then = person.status()
+def _run_abandoned(case: Case, person: Person, harness: Harness) -> Result:
+    """The call fails when the sweeper settles the flow of a person who left."""
+    answer = person.answer_of(person.open_link())
+    with harness.sweep_lock, injected(case, person, harness):
+        person.let_time_pass()
+        row = "processed" if person.known_row().status == "abandoned" else "unchanged"
+    person.wait_until_finished()
+    status = person.status()
     page = person.open_link()
     assert page.location is not None, page.text
-    return replace(ended(person, said, row, person.approve(page.location)), then=then)
+    return replace(completed(person, answer, row, person.approve(page.location)), final_answer=status)
 
 
-def standing(person: Person) -> str:
-    """Return where the row stands: `open` when nothing was spent."""
+def row_summary(person: Person) -> str:
+    """Return the row's status and reason; `open` if nothing was spent."""
     row = person.row()
     if row is None or row.status == "started":
         return "open"
     return f"{row.status} {row.reason}" if row.reason else str(row.status)
 
 
-def ended(person: Person, said: str, row: str, callback: str) -> Result:
-    """Go on as the person and the minutes would, to the end; count."""
-    then = person.answer_in(timely(lambda: person.come_back(callback)))
-    while then == "in progress":
-        person.time_passes()
-        then = person.answer_in(person.come_back(callback))
-    person.comes_to_rest()
-    if person.known_row().status in {"orphaned", "failed"}:  # the link starts anew
+def completed(person: Person, answer: str, row: str, callback: str) -> Result:
+    """Open the callback's URL again, let time pass until nothing remains to be done, and count."""
+    final_answer = person.answer_of(in_time(lambda: person.come_back(callback)))
+    while final_answer == "in progress":
+        person.let_time_pass()
+        final_answer = person.answer_of(person.come_back(callback))
+    person.wait_until_finished()
+    if person.known_row().status in {"orphaned", "failed"}:  # the link starts a new attempt
         page = person.open_link()
         assert page.location is not None, page.text
-        assert person.answer_in(person.come_back(person.approve(page.location))) == "connected"
-        person.comes_to_rest()
-    return Result(said, row, then, person.exchanges, len(person.tokens()), person.harness.published(person))
+        assert person.answer_of(person.come_back(person.approve(page.location))) == "connected"
+        person.wait_until_finished()
+    return Result(answer, row, final_answer, person.exchanges, len(person.tokens()), person.harness.published(person))

@@ -1,4 +1,4 @@
-"""The matrix for a person to read: in the terminal after the tests, and in docs/reliability.md."""
+"""The fault matrix as tables: in the terminal after the tests, and in docs/reliability.md."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.faults.deaths import DEATHS
 from tests.faults.matrix import CASES, KINDS, ONCE, OUTCOMES, ROWS, Case
 from tests.faults.scenarios import Result
 
-_PLACE = re.compile(r"(<!-- faults: [^>]*-->\n).*(<!-- end of faults -->\n)", re.DOTALL)
+_SECTION = re.compile(r"(<!-- faults: [^>]*-->\n).*(<!-- end of faults -->\n)", re.DOTALL)
 
 
 def grid(outcomes: Mapping[str, str]) -> list[list[str]]:
-    """Return the table of AWS's calls; `outcomes` by case: one that was not run has none.
+    """Return the table of AWS calls. `outcomes` is by case name; cases that did not run may be missing.
 
-    A field says what comes of a fault that happens once, and what of one that lasts, where that is another.
+    A field has the outcome of a fault that happens once and, if it differs, that of a fault that lasts.
     """
     lines = [["call", *map(str, KINDS)]]
     for row in ROWS:
@@ -33,7 +33,7 @@ def _field(cases: Sequence[Case], outcomes: Mapping[str, str]) -> str:
 
 
 def text(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Return a table in columns."""
+    """Return the lines of a table in aligned columns."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     return ["  ".join(field.ljust(width) for field, width in zip(line, widths, strict=True)).rstrip() for line in lines]
 
@@ -44,42 +44,41 @@ def markdown(lines: Sequence[Sequence[str]]) -> str:
     return "\n".join([head, "|" + " --- |" * len(lines[0]), *body]) + "\n"
 
 
-def chapter() -> str:
-    """Return what stands between the markers of docs/reliability.md: what each case has to come to."""
-    promised = {case.name: case.outcome for case in CASES}
+def section() -> str:
+    """Return the text between the markers of docs/reliability.md: the expected outcome of each case."""
+    expected = {case.name: case.outcome for case in CASES}
     words = [["outcome", "means"], *([f"**{word}**", meaning] for word, meaning in OUTCOMES.items())]
-    finch = [["Finch answers", "the person is told", "the row says", "posts of the code"]]
-    finch += [[answer.name, *_heard(answer.expected), str(_posts(answer.expected))] for answer in ANSWERS]
-    deaths = [["the callback is killed", "the row says", "then the person is told", "in the vault, and told"]]
-    deaths += [[death.name, death.expected.row, death.expected.then, death.kept] for death in DEATHS]
+    finch = [["Finch's answer", "the person sees", "row", "times the code is sent"]]
+    finch += [
+        [answer.name, answer.expected.answer, answer.expected.row, str(_sends(answer.expected))] for answer in ANSWERS
+    ]
+    deaths = [["the callback is killed", "row", "the person then sees", "token in the vault"]]
+    deaths += [[death.name, death.expected.row, death.expected.final_answer, death.token_stored] for death in DEATHS]
     return "\n".join(
         [
             markdown(words),
-            f"{len(CASES)} cases: a fault that happens once, and after the slash one that lasts until it is cleared.\n",
-            markdown(grid(promised)),
-            "What Finch may answer to the exchange:\n",
+            "After **start again**, **token missing** and **token lost** the same link starts a new attempt.\n",
+            f"{len(CASES)} cases. Before the slash the fault happens once; after it, it lasts until it is cleared.\n",
+            markdown(grid(expected)),
+            "Finch's answers to the exchange:\n",
             markdown(finch),
-            "And the callback's deaths, after which minutes pass:\n",
+            "Crashes of the callback. Afterwards time passes and the sweeper runs:\n",
             markdown(deaths),
         ]
     )
 
 
-def _heard(result: Result) -> tuple[str, str]:
-    return result.answer, result.row
+def _sends(result: Result) -> int:
+    return result.exchanges - len(result.events) + 1  # without the exchange of the link's next attempt
 
 
-def _posts(result: Result) -> int:
-    return result.exchanges - len(result.events) + 1  # where the link started anew, its own exchange is one of them
-
-
-def written(document: str) -> str:
-    """Return a document with the chapter in its place. Raises ValueError when it has none."""
-    if not _PLACE.search(document):
-        raise ValueError("the document has no place for the fault matrix")
-    return _PLACE.sub(lambda place: f"{place[1]}\n{chapter()}\n{place[2]}", document)
+def with_section(document: str) -> str:
+    """Return a document with the section between its markers. Raises ValueError if it has no markers."""
+    if not _SECTION.search(document):
+        raise ValueError("the document has no markers for the fault matrix")
+    return _SECTION.sub(lambda found: f"{found[1]}\n{section()}\n{found[2]}", document)
 
 
 def write(path: Path) -> None:
-    """Write the chapter into a document."""
-    path.write_text(written(path.read_text()))
+    """Write the section into a document. Raises ValueError if it has no markers."""
+    path.write_text(with_section(path.read_text()))

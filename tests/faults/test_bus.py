@@ -1,4 +1,4 @@
-"""The bus takes some events and refuses others, in one and the same answer."""
+"""The bus accepts some events of a request and refuses others."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from local.server import Server, StartResponse
 from tests.faults.harness import Harness, Person
 
 
-class PickyBus(Server):
-    """EventBridge that refuses the entries of some flows (AWS: PutEvents, FailedEntryCount) and passes on the rest."""
+class RefusingBus(Server):
+    """EventBridge that refuses the entries of some flows (AWS: PutEvents, FailedEntryCount) and forwards the rest."""
 
     def __init__(self, upstream: str) -> None:
-        super().__init__("picky-bus", 0, self._wsgi)
+        super().__init__("refusing-bus", 0, self._wsgi)
         self.url = f"http://127.0.0.1:{self.address[1]}"
         self.refused: set[str] = set()
         self.refusals = 0
         self._upstream = upstream
 
     def _wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
-        asked = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))["Entries"]
-        taken = [entry for entry in asked if json.loads(entry["Detail"])["flow_id"] not in self.refused]
-        accepted = iter(self._pass_on(taken, environ) if taken else [])
+        entries = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))["Entries"]
+        accepted = [entry for entry in entries if json.loads(entry["Detail"])["flow_id"] not in self.refused]
+        answers = iter(self._forward(accepted, environ) if accepted else [])
         refusal = {"ErrorCode": "ThrottlingException", "ErrorMessage": "Refused on demand"}
-        answers = [next(accepted) if entry in taken else refusal for entry in asked]
-        self.refusals += len(asked) - len(taken)
-        body = json.dumps({"FailedEntryCount": len(asked) - len(taken), "Entries": answers}).encode()
+        results = [next(answers) if entry in accepted else refusal for entry in entries]
+        refused = len(entries) - len(accepted)
+        self.refusals += refused
+        body = json.dumps({"FailedEntryCount": refused, "Entries": results}).encode()
         start_response("200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))])
         return [body]
 
-    def _pass_on(self, entries: list[Any], environ: dict[str, Any]) -> list[Any]:
+    def _forward(self, entries: list[Any], environ: dict[str, Any]) -> list[Any]:
         headers = {"X-Amz-Target": "AWSEvents.PutEvents", "Content-Type": "application/x-amz-json-1.1"}
         headers["Authorization"] = environ["HTTP_AUTHORIZATION"]
         answer = requests.post(self._upstream, json={"Entries": entries}, headers=headers, timeout=60)
@@ -43,10 +44,10 @@ class PickyBus(Server):
 
 
 @pytest.fixture
-def bus(harness: Harness) -> Iterator[PickyBus]:
-    """The bus, picky, behind relay and sweeper; the stream brings nothing by itself."""
-    with PickyBus(harness.proxy.url) as picky, harness.without_stream(), _bus_at(picky.url, harness):
-        yield picky
+def bus(harness: Harness) -> Iterator[RefusingBus]:
+    """The refusing bus, in use by relay and sweeper; the emulator's stream is off."""
+    with RefusingBus(harness.proxy.url) as refusing, harness.without_stream(), _bus_at(refusing.url, harness):
+        yield refusing
 
 
 @contextmanager
@@ -63,51 +64,51 @@ def _connected(harness: Harness) -> Person:
     return person
 
 
-def test_29_what_the_bus_refuses_comes_again_and_the_rest_does_not(harness: Harness, bus: PickyBus) -> None:
-    """One batch: the relay names the refused record alone, the stream brings it again until it is told."""
-    taken, refused = _connected(harness), _connected(harness)
+def test_29_only_the_events_that_the_bus_refused_are_retried(harness: Harness, bus: RefusingBus) -> None:
+    """The relay reports only the refused record of a batch, and the stream delivers it again until it is published."""
+    accepted, refused = _connected(harness), _connected(harness)
     bus.refused.add(refused.flow_id)
-    assert harness.bring(taken.item(), refused.item()) == [refused.flow_id]
-    assert taken.is_at_rest()
-    assert harness.bring(refused.item()) == [refused.flow_id]
-    assert (harness.published(taken), harness.published(refused)) == (("connected",), ())
-    assert refused.known_row().due_at is not None, "an operator and the sweeper can see it"
+    assert harness.deliver(accepted.item(), refused.item()) == [refused.flow_id]
+    assert accepted.is_finished()
+    assert harness.deliver(refused.item()) == [refused.flow_id]
+    assert (harness.published(accepted), harness.published(refused)) == (("connected",), ())
+    assert refused.known_row().due_at is not None, "the row stays due for the sweeper, and operators can see it"
     bus.refused.clear()
-    assert harness.bring(refused.item()) == []
-    assert refused.is_at_rest()
+    assert harness.deliver(refused.item()) == []
+    assert refused.is_finished()
     assert harness.published(refused) == ("connected",)
     assert bus.refusals == 2
 
 
-def test_29_what_the_stream_gave_up_is_told_by_the_sweeper_once_the_bus_takes_it(
-    harness: Harness, bus: PickyBus
+def test_29_the_sweeper_publishes_what_the_stream_gave_up_once_the_bus_accepts_it(
+    harness: Harness, bus: RefusingBus
 ) -> None:
-    """Ten attempts, then the dead-letter queue and its alarm; the row is still there, and due."""
+    """After ten retries the record goes to the dead-letter queue and its alarm fires; the row stays due."""
     person = _connected(harness)
     bus.refused.add(person.flow_id)
     for _ in range(2):
-        person.time_passes()
+        person.let_time_pass()
     assert harness.published(person) == ()
     bus.refused.clear()
-    person.comes_to_rest()
+    person.wait_until_finished()
     assert harness.published(person) == ("connected",)
 
 
-def test_29_a_later_outcome_waits_for_an_earlier_one_of_its_flow(harness: Harness, bus: PickyBus) -> None:
-    """Denied, then connected by the same link: nobody hears of it the other way round."""
+def test_29_a_later_outcome_waits_for_an_earlier_one_of_its_flow(harness: Harness, bus: RefusingBus) -> None:
+    """A flow is denied, then connected by the same link; its events are never published in the other order."""
     person = harness.person()
     person.come_back(person.denied())
     denied = person.item()
     person.connect()
     bus.refused.add(person.flow_id)
-    assert harness.bring(denied, person.item()) == [person.flow_id] * 2
+    assert harness.deliver(denied, person.item()) == [person.flow_id] * 2
     bus.refused.clear()
-    assert harness.bring(denied, person.item()) == []
+    assert harness.deliver(denied, person.item()) == []
     assert harness.published(person) == ("denied", "connected")
 
 
 def test_29_the_mapping_retries_and_then_dead_letters(harness: Harness) -> None:
-    """As it is deployed: part of a batch again, ten times, and then a queue."""
+    """The deployed mapping retries only the failed records, ten times, and then uses the dead-letter queue."""
     functions, resources = harness.stack.client("lambda"), harness.stack.deployed.resources
     (mapping,) = functions.list_event_source_mappings(FunctionName=resources["RelayFunction"])["EventSourceMappings"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]

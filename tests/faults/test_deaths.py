@@ -1,4 +1,4 @@
-"""Functions are killed between two of their steps; the stream, the clock and the person go on."""
+"""Functions are killed between two steps; the stream, the sweeper and the person continue."""
 
 from __future__ import annotations
 
@@ -8,83 +8,83 @@ from functools import partial
 import pytest
 
 from tests.faults.conftest import Runner
-from tests.faults.deaths import DEATHS, Death, end, held
+from tests.faults.deaths import DEATHS, Death, hanging, kill_running
 from tests.faults.harness import Harness, until
-from tests.faults.scenarios import SAVED, Result, Scenario, away, ended, standing
+from tests.faults.scenarios import CONNECTED, Result, Scenario, completed, outage, row_summary
 
 
 @pytest.mark.parametrize("case", DEATHS, ids=lambda death: death.name.replace(" ", "_"))
-def test_28_a_callback_that_dies_is_finished_or_told_as_orphaned(case: Death, runner: Runner) -> None:
-    """Wherever it dies: a token that is anywhere gets to its place, and one that is nowhere is told so."""
+def test_28_a_callback_that_dies_is_finished_or_published_as_orphaned(case: Death, runner: Runner) -> None:
+    """Wherever the callback dies, a stored token reaches the vault, and a lost one is published as orphaned."""
     assert runner.result(case) == case.expected
 
 
 def _sweeper_dies(at: str, harness: Harness) -> Result:
     person = harness.person()
     callback = person.approved()
-    with harness.proxy.breaking(away("create the secret", person)):
-        said = person.answer_in(person.come_back(callback))
-    assert standing(person) == "unstored"
-    with held(at, person) as waits, ThreadPoolExecutor(1) as clock:
-        sweep = clock.submit(harness.sweep)
-        until(waits)
-        end(harness, "SweeperFunction", sweep)
+    with harness.proxy.breaking(outage("create the secret", person)):
+        answer = person.answer_of(person.come_back(callback))
+    assert row_summary(person) == "unstored"
+    with hanging(at, person) as is_waiting, ThreadPoolExecutor(1) as schedule:
+        sweep = schedule.submit(harness.sweep)
+        until(is_waiting)
+        kill_running(harness, "SweeperFunction", sweep)
         assert sweep.result() is False
-    return ended(person, said, "connected", callback)
+    return completed(person, answer, "connected", callback)
 
 
 _SWEEPS = [
-    Scenario(f"sweeper dies at {at}", partial(_sweeper_dies, at), SAVED, alone=True)
+    Scenario(f"sweeper dies at {at}", partial(_sweeper_dies, at), CONNECTED, exclusive=True)
     for at in ("acquire the lease", "create the secret", "delete from the fallback", "settle")
 ]
 
 
 @pytest.mark.parametrize("case", _SWEEPS, ids=lambda scenario: scenario.name.replace(" ", "_"))
-def test_28_a_sweeper_that_dies_is_followed_by_one_that_finishes(case: Scenario, runner: Runner) -> None:
-    """A token on its way from the fallback into the vault: wherever it dies, the next sweep goes on."""
+def test_28_after_a_sweeper_dies_the_next_one_finishes(case: Scenario, runner: Runner) -> None:
+    """Wherever the sweeper dies while it moves a token from the fallback to the vault, the next sweep finishes it."""
     assert runner.result(case) == case.expected
 
 
 def _relay_dies(harness: Harness) -> Result:
     person = harness.person()
     callback = person.approved()
-    with held("mark", person) as waits:
-        said = person.answer_in(person.come_back(callback))
-        until(waits)
+    with hanging("mark as published", person) as is_waiting:
+        answer = person.answer_of(person.come_back(callback))
+        until(is_waiting)
         assert harness.kill("RelayFunction") > 0
-    return ended(person, said, standing(person), callback)
+    return completed(person, answer, row_summary(person), callback)
 
 
-@pytest.mark.parametrize("case", [Scenario("relay dies", _relay_dies, SAVED, alone=True)], ids=["relay"])
-def test_28_a_relay_that_dies_before_it_has_marked_tells_the_same_event_again(case: Scenario, runner: Runner) -> None:
-    """At least once, and always with the same id."""
+@pytest.mark.parametrize("case", [Scenario("relay dies", _relay_dies, CONNECTED, exclusive=True)], ids=["relay"])
+def test_28_a_relay_that_dies_before_the_mark_publishes_the_same_event_again(case: Scenario, runner: Runner) -> None:
+    """The event is published at least once, always with the same id."""
     assert runner.result(case) == case.expected
 
 
-@pytest.mark.parametrize("dies", [False, True], ids=["the vault is away", "it is killed at it"])
+@pytest.mark.parametrize("dies", [False, True], ids=["vault unavailable", "callback killed"])
 def test_28_an_older_token_never_replaces_a_newer_one(dies: bool, harness: Harness) -> None:
-    """The same customer connects twice; the first token is on its way when the second comes."""
+    """A customer connects twice, and the first token is not in the vault yet when the second one arrives."""
     first = harness.person()
     second = harness.person(username=first.username, customer_id=first.customer_id)
     first_callback, second_callback = first.approved(), second.approved()
-    with harness.sweeping:  # neither is swept before both have come
+    with harness.sweep_lock:  # no sweep before both have answers
         if dies:
-            with held("create the secret", first) as waits, ThreadPoolExecutor(1) as browser:
+            with hanging("create the secret", first) as is_waiting, ThreadPoolExecutor(1) as browser:
                 page = browser.submit(first.come_back, first_callback)
-                until(waits)
-                end(harness, "CallbackFunction", page)
+                until(is_waiting)
+                kill_running(harness, "CallbackFunction", page)
         else:
-            with harness.proxy.breaking(away("create the secret", first)):
-                assert first.answer_in(first.come_back(first_callback)) == "connected"
-        assert standing(first) == ("claimed" if dies else "unstored")
-        assert second.answer_in(second.come_back(second_callback)) == "connected"
-        assert standing(second) == "unstored", "which token is the newer one is decided when the first is known"
+            with harness.proxy.breaking(outage("create the secret", first)):
+                assert first.answer_of(first.come_back(first_callback)) == "connected"
+        assert row_summary(first) == ("claimed" if dies else "unstored")
+        assert second.answer_of(second.come_back(second_callback)) == "connected"
+        assert row_summary(second) == "unstored", "the second token waits until the first one's lease ends"
     for person in (first, second, first):
-        person.comes_to_rest()
+        person.wait_until_finished()
     secret = harness.stack.client("secretsmanager").get_secret_value(SecretId=second.secret_name)["SecretString"]
     assert f'"flow_id":"{second.flow_id}"' in secret
-    assert standing(second) == "connected"
-    assert standing(first) == ("orphaned interrupted" if dies else "connected")
+    assert row_summary(second) == "connected"
+    assert row_summary(first) == ("orphaned interrupted" if dies else "connected")
     assert (harness.published(first), harness.published(second)) == (
         ("orphaned",) if dies else ("connected",),
         ("connected",),

@@ -1,4 +1,4 @@
-"""Every answer of Finch's to the exchange, and those that never come."""
+"""Every answer of Finch to the exchange, and Finch unreachable."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from local.simulator import Fault
 from tests.faults.answers import ANSWERS, Answer
 from tests.faults.conftest import Runner
 from tests.faults.harness import Harness
-from tests.faults.scenarios import EXPECTED, ended, standing, timely
+from tests.faults.scenarios import EXPECTED, completed, in_time, row_summary
 
 
 @pytest.mark.parametrize("case", ANSWERS, ids=lambda case: case.name.replace(" ", "_"))
 def test_26_each_answer_of_finch_has_its_outcome(case: Answer, runner: Runner) -> None:
-    """Within the time that there is; the code goes out again only where Finch says that it was not processed."""
+    """Each answer has its outcome in time; the code is sent again only if Finch did not process it (429, 503)."""
     assert runner.result(case) == case.expected
 
 
 @pytest.fixture(params=["untrusted", "no TLS", "closed"])
 def unreachable(request: pytest.FixtureRequest, harness: Harness, tmp_path: Path) -> Iterator[str]:
-    """An address of Finch's to which no byte of a code may go."""
+    """A URL for Finch to which no byte of a code may be sent."""
     match request.param:
         case "untrusted":
             with _untrusted_server(tmp_path) as port:
@@ -42,29 +42,29 @@ def unreachable(request: pytest.FixtureRequest, harness: Harness, tmp_path: Path
             yield f"http://localhost:{free_port()}"
 
 
-def test_26_a_code_is_not_sent_where_finch_is_not(harness: Harness, unreachable: str) -> None:
-    """An untrusted certificate, a port that speaks no TLS, or none at all: the claim is taken back."""
+def test_26_no_code_is_sent_when_finch_is_unreachable_or_untrusted(harness: Harness, unreachable: str) -> None:
+    """An untrusted certificate, a port without TLS or a closed port: the claim is released."""
     person = harness.person()
     callback = person.approved()
     with _finch_at(unreachable, harness):
-        page = timely(lambda: person.come_back(callback))
-        row = standing(person)
+        page = in_time(lambda: person.come_back(callback))
+        row = row_summary(person)
         assert person.exchanges == 0
-    assert ended(person, person.answer_in(page), row, callback) == EXPECTED["callback"]["again"]
+    assert completed(person, person.answer_of(page), row, callback) == EXPECTED["callback"]["try again"]
 
 
 @pytest.mark.parametrize("kind", ["error", "reset_after", "html"])
-def test_26_a_bare_token_that_cannot_be_completed_is_quarantined(harness: Harness, kind: str) -> None:
-    """Introspection fails: which connection it is for is not known, but the token is not lost."""
+def test_26_a_token_that_cannot_be_introspected_is_quarantined(harness: Harness, kind: str) -> None:
+    """Finch answers with only a token and introspection fails: the connection is unknown, but the token is not lost."""
     person = harness.person()
     callback = person.approved()
     harness.finch.faults.add(Fault("bare", code=person.codes[-1]))
     harness.finch.faults.add(Fault(kind, path="/introspect"))
-    page = timely(lambda: person.come_back(callback))
+    page = in_time(lambda: person.come_back(callback))
     harness.finch.faults.clear()
-    assert person.answer_in(page) == "quarantined"
-    assert standing(person) == "quarantined connection_unknown"
-    person.comes_to_rest()
+    assert person.answer_of(page) == "quarantined"
+    assert row_summary(person) == "quarantined connection_unknown"
+    person.wait_until_finished()
     assert len(person.tokens(f"finch/{harness.name}/quarantine/{person.flow_id}")) == 1
     assert harness.published(person) == ("quarantined",)
     assert person.exchanges == 1
@@ -72,7 +72,7 @@ def test_26_a_bare_token_that_cannot_be_completed_is_quarantined(harness: Harnes
 
 @contextmanager
 def _finch_at(url: str, harness: Harness) -> Iterator[None]:
-    """Have the callback look for Finch somewhere else for a while."""
+    """Point the callback at another URL for Finch within the context."""
     try:
         harness.reconfigure(["CallbackFunction"], FINCH_API_URL=url)
         yield
@@ -82,7 +82,7 @@ def _finch_at(url: str, harness: Harness) -> Iterator[None]:
 
 @contextmanager
 def _untrusted_server(folder: Path) -> Iterator[int]:
-    """Speak TLS with a certificate that nobody vouches for; yield the port."""
+    """Serve TLS with an untrusted certificate; yield the port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(folder))
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -95,18 +95,18 @@ def _shake_hands(listening: socket.socket, context: ssl.SSLContext) -> None:
     while True:
         try:
             connection, _ = listening.accept()
-        except OSError:  # closed: the test is over
+        except OSError:  # closed at the end of the test
             return
         with connection:
             try:
                 with context.wrap_socket(connection, server_side=True) as secured:
-                    assert secured.recv(1) == b"", "nothing may be sent to whom nobody vouches for"
-            except OSError:  # the other side does not want to
+                    assert secured.recv(1) == b"", "nothing may be sent to an untrusted server"
+            except OSError:  # the client refuses the certificate
                 continue
 
 
 def _certificate(folder: Path) -> Path:
-    """Write a self-signed certificate for localhost and its key."""
+    """Write a self-signed certificate for localhost and its key into one file; return its path."""
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     now = datetime.datetime.now(datetime.UTC)
     certificate = (

@@ -1,4 +1,4 @@
-"""The matrix in the documents is the one that is tested."""
+"""The matrix in the document is the one that the tests check."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from tests.faults.answers import ANSWERS
 from tests.faults.controls import CONTROLS
 from tests.faults.deaths import DEATHS
 from tests.faults.matrix import CASES, OUTCOMES
-from tests.faults.table import written
+from tests.faults.table import with_section
 from tests.template import ROOT
 
 RELIABILITY = ROOT / "docs/reliability.md"
 
 
-def test_the_documents_have_the_matrix_that_is_tested() -> None:
-    """Case by case; `make faults RECORD=1` writes it."""
+def test_the_document_has_the_tested_matrix() -> None:
+    """docs/reliability.md has the expected outcome of each case; `make faults RECORD=1` writes it."""
     document = RELIABILITY.read_text()
-    assert written(document) == document
+    assert with_section(document) == document
 
 
-def test_each_word_of_the_table_is_explained_and_used() -> None:
-    """No outcome without its meaning, and no meaning without a case."""
+def test_each_outcome_is_explained_and_used() -> None:
+    """Every outcome in the matrix has a meaning, and every meaning has a case."""
     assert {case.outcome for case in CASES} == OUTCOMES.keys()
 
 
 @pytest.mark.parametrize("mutation", CONTROLS, ids=lambda mutation: mutation.control)
-def test_every_control_stands_where_it_is_taken_away(mutation: Mutation) -> None:
-    """Else `make mutations` would take away nothing; and the case that is to notice is there."""
+def test_every_mutation_changes_its_file_and_names_an_existing_case(mutation: Mutation) -> None:
+    """Otherwise `make mutations` would remove nothing, or run no case."""
     source = (ROOT / mutation.path).read_text()
     assert mutated(source, mutation) != source
     code = "\n".join(path.read_text() for path in (ROOT / "tests/faults").glob("test_*.py"))
@@ -41,6 +41,6 @@ def test_every_control_stands_where_it_is_taken_away(mutation: Mutation) -> None
 
 
 def test_every_row_of_this_suite_has_a_test() -> None:
-    """Rows 26 to 29 of the numbered attacks."""
+    """Rows 26 to 29 of the threat model each have a test here."""
     code = "\n".join(path.read_text() for path in (ROOT / "tests/faults").glob("test_*.py"))
     assert set(re.findall(r"^def test_(\d\d)_", code, re.MULTILINE)) == {"26", "27", "28", "29"}

@@ -1,1 +1,1 @@
-"""Load: the accounting, the people, and a short run of `make load` itself."""
+"""Tests of the load test: the accounting, the simulated people, the report, and a short run."""
