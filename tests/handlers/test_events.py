@@ -15,7 +15,7 @@ from moto import mock_aws
 
 from finch_connect.adapters.items import flow_of
 from local.simulator import Simulator
-from local.simulator.store import Asked
+from local.simulator.store import AuthorizationRequest
 from tests.contracts import validate_event
 from tests.handlers.container import Context, handler_of
 from tests.template import ROOT, load_template, make_flow_table
@@ -60,7 +60,7 @@ class Account:
     def put_started_flow(self) -> None:
         self.dynamodb.put_item(TableName="flows", Item=load("flow-started.item"))
         finch_code = self.finch.store.connect(
-            Asked("http://localhost:3000/callback", ("company",), None), "gusto", "smallco"
+            AuthorizationRequest("http://localhost:3000/callback", ("company",), None), "gusto", "smallco"
         )
         self.finch.store.codes["code-of-the-events"] = self.finch.store.codes.pop(finch_code)
 

@@ -18,11 +18,11 @@ from finch_connect.domain.grant import AlreadyConnected, Declined, Exchange, Gra
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
 from local.simulator import Fault, Simulator
-from local.simulator.store import Asked
+from local.simulator.store import AuthorizationRequest
 from tests.fakes import FakeDeadline
 
 REDIRECT_URI = "http://localhost:3000/callback"
-ASKED = Asked(REDIRECT_URI, ("company", "directory"), "state-1")
+ASKED = AuthorizationRequest(REDIRECT_URI, ("company", "directory"), "state-1")
 
 
 class Waits:
@@ -317,7 +317,9 @@ def test_a_session_is_opened(api: FinchApi, simulator: Simulator) -> None:
 
 def test_a_connected_customer_is_named_by_their_connection(api: FinchApi, simulator: Simulator) -> None:
     """Finch refuses a second session and says which connection there is: that one can be renewed."""
-    simulator.store.connect(Asked(REDIRECT_URI, ("company",), None, customer_id="acme"), "gusto", "smallco")
+    simulator.store.connect(
+        AuthorizationRequest(REDIRECT_URI, ("company",), None, customer_id="acme"), "gusto", "smallco"
+    )
     known = opened(api)
     assert isinstance(known, AlreadyConnected)
     again = api.reauthenticate(
