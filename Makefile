@@ -39,6 +39,23 @@ test: setup lint validate scan ## Run everything: lint, types, template, and all
 	$(SAY) 'pytest'
 	@python -m pytest
 
+.PHONY: check
+check: tools lint validate ## Run what needs no deployed stack: lint, types, template, and four suites (about a minute and a half)
+	$(SAY) 'pytest: unit, ports, handlers, template'
+	@python -m pytest -q tests/unit tests/ports tests/handlers tests/template
+
+.PHONY: unit ports handlers template
+unit: tools ## Run one suite: the rules and the flow, with fakes
+ports: tools ## Run one suite: each port, its fake and its adapter by the same tests
+handlers: tools ## Run one suite: each file in events/ through the functions
+template: tools ## Run one suite: the template, the contracts, the documents
+unit ports handlers template:
+	@python -m pytest -q tests/$@
+
+.PHONY: stack
+stack: setup ## Run all tests that need a deployed stack (pytest marker stack; part of make test)
+	@python -m pytest -m stack
+
 .PHONY: attacks
 attacks: setup ## Run the numbered attacks, with their table (part of make test)
 	@python -m pytest tests/attacks
@@ -56,27 +73,29 @@ load: setup ## Run many users at once on the local stack and account for every f
 	@python -m benchmarks.load
 
 .PHONY: scale
-scale: setup ## Write docs/scale.md again: limits and cost on AWS, from benchmarks/scale and the template
+scale: setup ## Regenerate docs/scale.md: limits and cost on AWS, from benchmarks/scale and the template
 	@python -m benchmarks.scale
 
 .PHONY: lint
-lint: setup ## Run ruff, mypy and the import contracts
+lint: tools ## Run ruff, codespell, mypy and the import contracts
 	$(SAY) 'ruff'
 	@ruff check .
 	@ruff format --check .
+	$(SAY) 'codespell'
+	@git ls-files -z | xargs -0 codespell --dictionary=- --dictionary=tests/template/retired_words.txt
 	$(SAY) 'mypy --strict'
 	@mypy
 	$(SAY) 'import contracts'
 	@lint-imports --no-cache
 
 .PHONY: validate
-validate: setup ## Run sam validate --lint and cfn-lint on the templates
+validate: tools ## Run sam validate --lint and cfn-lint on the templates
 	$(SAY) 'template'
 	@cfn-lint template.yaml examples/consumer/template.yaml
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} sam validate --lint --template-file template.yaml
 
 .PHONY: scan
-scan: setup $(SCAN)/.installed ## Run checkov on the templates, as written and expanded; .checkov.yaml has the reason for each exception
+scan: tools $(SCAN)/.installed ## Run checkov on the templates, as written and expanded; .checkov.yaml has the reason for each exception
 	$(SAY) 'checkov'
 	@mkdir -p .aws-sam
 	@AWS_DEFAULT_REGION=$${AWS_DEFAULT_REGION:-eu-central-1} python -m tests.template.expand template.yaml > .aws-sam/expanded.json
@@ -84,38 +103,38 @@ scan: setup $(SCAN)/.installed ## Run checkov on the templates, as written and e
 	  --file template.yaml .aws-sam/expanded.json examples/consumer/template.yaml
 
 .PHONY: build
-build: setup ## Build functions and layer into .aws-sam (sam build)
+build: tools ## Build functions and layer into .aws-sam (sam build)
 	@sam build
 
 .PHONY: deploy
-deploy: setup ## Deploy to AWS; asks for the parameters the first time (CONFIG_ENV=staging|prod)
+deploy: tools ## Deploy to AWS; asks for the parameters the first time (CONFIG_ENV=staging|prod)
 	@sam build
 	@if $(CONFIGURED) "$(CONFIG_ENV)"; then guided=; else guided=--guided; fi; \
 	  sam deploy --config-env "$(CONFIG_ENV)" $$guided
 
 .PHONY: credentials
-credentials: setup ## Ask for Finch's client secret and store it in a deployed stack ([STACK=…])
+credentials: tools ## Ask for Finch's client secret and store it in a deployed stack ([STACK=…])
 	@python -m cli.credentials --stack "$(STACK)"
 
 .PHONY: link
-link: setup ## Sign a link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [NAME=…] [STACK=…]
-	@if [ -z "$(CUSTOMER)" ]; then echo 'Say for whom: make link CUSTOMER=acme' >&2; exit 2; fi
+link: tools ## Sign a link for a deployed stack: make link CUSTOMER=acme [RETURN_URL=…] [NAME=…] [STACK=…]
+	@if [ -z "$(CUSTOMER)" ]; then echo 'CUSTOMER is required: make link CUSTOMER=acme' >&2; exit 2; fi
 	@python -m cli.link --stack "$(STACK)" --customer "$(CUSTOMER)" $(if $(RETURN_URL),--return-url "$(RETURN_URL)") \
 	  $(if $(NAME),--name "$(NAME)")
 
 .PHONY: quarantine
-quarantine: setup ## List the tokens in quarantine, or decide on one: [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
+quarantine: tools ## List the tokens in quarantine, or decide on one: [RELEASE=flow [TRANSFER_FROM=customer]] [DISCARD=flow] [STACK=…]
 	@python -m cli.quarantine --stack "$(STACK)" $(if $(RELEASE),--release="$(RELEASE)") \
 	  $(if $(TRANSFER_FROM),--transfer-from "$(TRANSFER_FROM)") $(if $(DISCARD),--discard="$(DISCARD)")
 
 .PHONY: look
-look: setup ## Query the logs: AT=token-lost (a heading of docs/operations.md), or FLOW=flow [HOURS=24] [STACK=…]
-	@if [ -z "$(AT)$(FLOW)" ]; then echo 'Say at what: AT=token-lost (a heading of docs/operations.md), or FLOW=<flow_id>' >&2; exit 2; fi
+look: tools ## Query the logs: AT=token-lost (a heading of docs/operations.md), or FLOW=flow [HOURS=24] [STACK=…]
+	@if [ -z "$(AT)$(FLOW)" ]; then echo 'AT or FLOW is required: AT=token-lost (a heading of docs/operations.md), or FLOW=<flow_id>' >&2; exit 2; fi
 	@python -m cli.look --stack "$(STACK)" $(if $(AT),--at "$(AT)") $(if $(FLOW),--flow="$(FLOW)") $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: republish
-republish: setup ## Publish outcomes again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
-	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'Say which: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
+republish: tools ## Publish outcomes again: FLOW=flow, or SINCE=2026-01-01T10:00Z [UNTIL=…] [AT_MOST=number] [STACK=…]
+	@if [ -z "$(FLOW)$(SINCE)" ]; then echo 'FLOW or SINCE is required: FLOW=<flow_id>, or SINCE=2026-01-01T10:00Z UNTIL=…' >&2; exit 2; fi
 	@python -m cli.republish --stack "$(STACK)" $(if $(FLOW),--flow="$(FLOW)") $(if $(SINCE),--since "$(SINCE)") \
 	  $(if $(UNTIL),--until "$(UNTIL)") $(if $(AT_MOST),--at-most "$(AT_MOST)")
 
@@ -124,12 +143,12 @@ bench: setup ## Measure cold starts against peers that do the same work (minutes
 	@python -m benchmarks.cold_start $(if $(QUICK),--quick) $(if $(RECORD),--record) $(if $(INSTRUCTIONS),--instructions) \
 	  $(if $(ONLY),--only $(ONLY))
 
-.PHONY: init-durations
-init-durations: setup ## Show how long the cold starts of a deployed stack take, from its logs ([HOURS=24] [STACK=…])
+.PHONY: cold-starts
+cold-starts: tools ## Show how long the cold starts of a deployed stack take, from its logs ([HOURS=24] [STACK=…])
 	@python -m cli.cold_starts --stack "$(STACK)" $(if $(HOURS),--hours "$(HOURS)")
 
 .PHONY: lock
-lock: setup ## Pin the requirements again, with hashes
+lock: tools ## Pin the requirements again, with hashes
 	$(SAY) 'pip-compile'
 	@for one in layers/finch_connect/requirements requirements/local requirements/dev requirements/emulator requirements/faults \
 	  requirements/scan benchmarks/cold_start/requirements benchmarks/cold_start/peers/{c,u,l,m}/requirements; do \
@@ -142,8 +161,11 @@ lock: setup ## Pin the requirements again, with hashes
 clean: ## Remove everything that was built or installed
 	rm -rf .aws-sam $(VENV) $(EMULATOR) $(FAULTS) $(SCAN) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
+.PHONY: tools
+tools: $(VENV)/.installed
+
 .PHONY: setup
-setup: $(VENV)/.installed $(EMULATOR)/.installed $(FAULTS)/.installed ## Install the pinned requirements, once (into .venv, .venv-emulator, .venv-faults)
+setup: tools $(EMULATOR)/.installed $(FAULTS)/.installed ## Install the pinned requirements, once (into .venv, .venv-emulator, .venv-faults)
 
 $(VENV)/.installed: requirements/dev.txt requirements/local.txt layers/finch_connect/requirements.txt
 	$(SAY) 'Installing the tools into $(VENV) (about a minute, once)'

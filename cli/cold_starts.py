@@ -1,4 +1,4 @@
-"""Measured cold starts: `make init-durations` reads them from a deployed stack's logs.
+"""Measured cold starts: `make cold-starts` reads them from a deployed stack's logs.
 
 Lambda writes a REPORT line for each invocation. For a cold start, the line has an init duration. With snapshots, it has
 a restore duration in its text instead. The time to first response is either one plus the duration of the invocation

@@ -11,8 +11,7 @@ import boto3
 
 from cli.cloudformation import DeployedError, explained, outputs_of
 from cli.signing import sign_link
-
-CONFIRM_AFTER_MINUTES = 15
+from finch_connect.domain.link_claims import CONFIRM_OVER_SECONDS
 
 
 def deployed_link(given: argparse.Namespace) -> str:
@@ -68,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DeployedError as error:
         print(error, file=sys.stderr)
         return 1
-    if given.minutes > CONFIRM_AFTER_MINUTES:
+    if given.minutes * 60 > CONFIRM_OVER_SECONDS:
         print(
             "This link shows a confirm page first, because a mail scanner may open a link "
             f"that is valid for more than {CONFIRM_AFTER_MINUTES} minutes.",

@@ -31,6 +31,13 @@ CLIENT_ID = "client-e2e"
 TIMEOUT_SECONDS = 60.0
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that uses a deployed stack, so that `pytest -m stack` and `-m "not stack"` select by it."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "local_stack" in item.fixturenames:
+            item.add_marker(pytest.mark.stack)
+
+
 @pytest.fixture(scope="session")
 def local_stack() -> Iterator[LocalStack]:
     """The emulator with the built template. The functions' roles are enforced."""

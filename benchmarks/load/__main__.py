@@ -19,7 +19,8 @@ from benchmarks.load.person import Journey, Shown
 from benchmarks.load.run import run
 from benchmarks.load.users import Plan
 from local.engine.supervised import ROOT, EngineError
-from local.settings import LoadSettings, SettingsError, load_settings
+from benchmarks.load.settings import LoadSettings, load_settings
+from local.settings import SettingsError
 
 DOCUMENT = ROOT / "docs" / "reliability.md"
 

@@ -1,4 +1,4 @@
-"""`make init-durations`: what an operator reads about real cold starts. Logs Insights answers as AWS documents it."""
+"""`make cold-starts`: what an operator reads about real cold starts. Logs Insights answers as AWS documents it."""
 
 from __future__ import annotations
 

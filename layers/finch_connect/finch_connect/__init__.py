@@ -1,4 +1,5 @@
-"""Finch Connect by redirect, serverless: the flow, its ports, and the adapters that the Lambda functions share.
+"""Finch Connect by redirect, serverless: what the Lambda functions share.
 
-Arrows go one way: function -> flow -> ports <- adapters; only `wiring` knows both sides.
+The folders are layers, and imports point down: `wiring`; `web` and `adapters`; `observability` and `coldstart`; `flow`;
+`config`; `domain`. The flow uses its ports, the adapters implement them, and only `wiring` imports both sides.
 """

@@ -27,7 +27,7 @@ class FinchConnectError(Exception):
 
 
 class LinkRefusedError(FinchConnectError):
-    """The link cannot start a flow. Every cause gets the same answer, and the log tells the causes apart."""
+    """The link cannot start a flow. Every cause gets the same answer, and the log has the reason."""
 
     status = 400
     title = "This link can't be used"

@@ -1,6 +1,6 @@
 """What a person decides about a token in quarantine: release it to its connection, or discard it.
 
-These are transitions of the flow, so they are here beside the others, with the same conditions. They run with an
+These are transitions of the flow, so they are here with the others, and have the same conditions. They run with an
 operator's credentials, because no function may read a token, end an ownership or delete a secret.
 """
 
