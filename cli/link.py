@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.minutes * 60 > CONFIRM_OVER_SECONDS:
         print(
             "This link shows a confirm page first, because a mail scanner may open a link "
-            f"that is valid for more than {CONFIRM_AFTER_MINUTES} minutes.",
+            f"that is valid for more than {CONFIRM_OVER_SECONDS // 60} minutes.",
             file=sys.stderr,
         )
     return 0

@@ -17,9 +17,9 @@ from benchmarks.load.harness import Harness, harness
 from benchmarks.load.overdue import sweep_overdue
 from benchmarks.load.person import Journey, Shown
 from benchmarks.load.run import run
+from benchmarks.load.settings import LoadSettings, load_settings
 from benchmarks.load.users import Plan
 from local.engine.supervised import ROOT, EngineError
-from benchmarks.load.settings import LoadSettings, load_settings
 from local.settings import SettingsError
 
 DOCUMENT = ROOT / "docs" / "reliability.md"

@@ -12,8 +12,8 @@ from benchmarks.load.accounting import Account
 from benchmarks.load.overdue import Swept
 from benchmarks.load.person import Customer, Intent, Journey, Shown
 from benchmarks.load.run import Load
-from benchmarks.load.users import Plan
 from benchmarks.load.settings import load_settings
+from benchmarks.load.users import Plan
 from local.settings import SettingsError
 
 ACCOUNT = Account(
