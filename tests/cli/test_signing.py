@@ -34,14 +34,14 @@ def test_a_signed_link_is_taken_with_all_its_claims() -> None:
 
 
 @pytest.mark.parametrize("customer", ["", "x" * 256, "a\nb"])
-def test_a_link_that_no_stack_would_take_is_not_signed(customer: str) -> None:
-    """The team's developer sees it, not the customer."""
+def test_a_link_for_an_impossible_customer_id_is_not_signed(customer: str) -> None:
+    """The team's developer gets the error, not the customer."""
     with pytest.raises(ValueError, match="1 to 255"):
         sign_link(connect_url="https://c", kid="1", key=KEY, customer_id=customer)
 
 
 @pytest.mark.parametrize(
-    ("claims", "says"),
+    ("claims", "message"),
     [
         ({"lifetime_seconds": 0}, "must be more than 0"),
         ({"kid": ""}, "a kid and a key"),
@@ -58,21 +58,23 @@ def test_a_link_that_no_stack_would_take_is_not_signed(customer: str) -> None:
         ({"sandbox": "yes"}, "true, false, finch, provider"),
         ({"payroll_provider": "gus to"}, "such as gusto"),
         ({"connection_id": "c/1"}, "Finch's id of a connection"),
+        ({"connection_id": "-abc"}, "Finch's id of a connection"),
+        ({"return_url": "https://app.example.com/a/../b"}, "must be a plain URL"),
         ({"customer_email": "ada"}, "an address"),
         ({"metadata": {"a": "x" * 2048}}, "at most 2048 bytes"),
     ],
 )
-def test_a_claim_that_no_stack_would_take_is_not_signed(claims: dict[str, Any], says: str) -> None:
-    """Each with its rule in words."""
+def test_a_claim_that_every_stack_would_refuse_is_not_signed(claims: dict[str, Any], message: str) -> None:
+    """The error has the claim's rule in words."""
     given = {"connect_url": "https://c", "kid": "1", "key": KEY, "customer_id": "acme", **claims}
-    with pytest.raises(ValueError, match=says):
+    with pytest.raises(ValueError, match=message):
         sign_link(**given)
 
 
 @pytest.mark.parametrize("sandbox", [True, "true", "finch", "provider"])
 @pytest.mark.parametrize("return_url", ["https://app.example.com/hr?tab=2", "https://app.example.com/hr"])
-def test_what_is_signed_is_what_the_stack_takes(sandbox: bool | str, return_url: str) -> None:
-    """The team's side refuses nothing that would work."""
+def test_every_claim_that_the_stack_accepts_can_be_signed(sandbox: bool | str, return_url: str) -> None:
+    """Signing refuses nothing that would work."""
     link = sign_link(
         connect_url="https://connect.example.com/connect",
         kid="1",
@@ -98,8 +100,8 @@ def receipt(*, typ: str = "finch-receipt+jwt", key: str = KEY, **changed: Any) -
     return jwt.encode({**claims, "nonce": "n-1", "status": "connected", **changed}, key, headers={"typ": typ})
 
 
-def test_a_receipt_is_believed() -> None:
-    """When it is of this stack, fresh, and about who is logged in."""
+def test_a_receipt_of_this_stack_is_accepted() -> None:
+    """It is signed by this stack, fresh, and about the customer who is logged in."""
     claims = verify_receipt(receipt(), key=KEY, issuer=ISSUER, customer_id="acme", nonce="n-1")
     assert claims["status"] == "connected"
 
@@ -118,13 +120,13 @@ def test_a_receipt_is_believed() -> None:
         "a.b.c",
     ],
 )
-def test_any_other_receipt_is_not(forged: str) -> None:
-    """Above all not one about another customer: it came through a browser."""
+def test_any_other_receipt_is_refused(forged: str) -> None:
+    """Most of all one about another customer, because receipts travel through a browser."""
     with pytest.raises(ReceiptError):
         verify_receipt(forged, key=KEY, issuer=ISSUER, customer_id="acme", nonce="n-1")
 
 
-def test_a_receipt_that_is_too_old_says_so() -> None:
-    """Somebody kept the page for an hour: that is no forgery."""
+def test_an_old_receipt_is_called_too_old() -> None:
+    """A page that was open for an hour is not a forgery."""
     with pytest.raises(ReceiptError, match="too old"):
         verify_receipt(receipt(exp=1), key=KEY, issuer=ISSUER, customer_id="acme")
