@@ -159,6 +159,7 @@ def test_19_a_code_under_a_second_flow_fails_and_the_first_connection_is_untouch
         ({"client_type": "martian"}, {}, "client_type_mismatch"),
         ({"provider_id": "bamboo_hr"}, {"payroll_provider": "gusto"}, "provider_mismatch"),
         ({"products": ["company", "ssn"]}, {}, "products_mismatch"),
+        ({"products": ["company", "directory"]}, {"products": ["company"]}, "products_mismatch"),
         ({"connection_id": "../../config/link-key"}, {}, "connection_unknown"),
         ({"connection_id": "x" * 200}, {}, "connection_unknown"),
     ],

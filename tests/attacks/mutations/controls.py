@@ -185,7 +185,7 @@ MUTATIONS = [
     Mutation(
         "the granted products",
         _FLOW + "token_storage.py",
-        "    if grant.products is not None and not set(grant.products) <= set(config.allowed_products):",
+        "    if grant.products is not None and not _products(grant.products) <= _products(flow.products):",
         "    if False:",
         (20,),
     ),

@@ -278,8 +278,12 @@ def _post_code(code: Secret, flow: Flow, client_secret: Secret, ports: CallbackP
 
 def _check(grant: Grant, claim: _Claim, ports: CallbackPorts, config: Config) -> _Checked:
     """Return the grant, completed by introspection if it names no connection, and what does not fit."""
-    with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
-        complete = grant if grant.connection_id else ports.finch.introspect(grant, deadline=ports.deadline)
+    try:
+        with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
+            complete = grant if grant.connection_id else ports.finch.introspect(grant, deadline=ports.deadline)
+    except Exception:
+        _rescue(grant, claim, ports, config)
+        raise
     if not claim.attempt.has_state and complete.customer_id is None:
         complete = dataclasses.replace(complete, customer_id=_NO_CUSTOMER)
     return _Checked(complete, token_storage.find_misfit(claim.flow, complete, config))
@@ -293,10 +297,15 @@ def _store(checked: _Checked, claim: _Claim, ports: CallbackPorts, config: Confi
             return token_storage.store_grant(flow, grant, checked.misfit, ports, config, ports.clock())
     except ServiceUnavailableError:
         return _put_into_fallback(flow, grant, ports, config)
-    except Exception:  # a mistake in this code must not lose the token
-        with suppress(ServiceUnavailableError):
-            _settle(_put_into_fallback(flow, grant, ports, config), claim, ports)
+    except Exception:
+        _rescue(grant, claim, ports, config)
         raise
+
+
+def _rescue(grant: Grant, claim: _Claim, ports: CallbackPorts, config: Config) -> None:
+    """Put the token into the fallback after a mistake in this code, which must not lose it."""
+    with suppress(ServiceUnavailableError):
+        _settle(_put_into_fallback(claim.flow, grant, ports, config), claim, ports)
 
 
 def _put_into_fallback(flow: Flow, grant: Grant, ports: CallbackPorts, config: Config) -> Flow:

@@ -6,7 +6,7 @@ The callback uses it at once. The sweeper uses it later, for a token that had to
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Protocol
 
@@ -51,9 +51,14 @@ def find_misfit(flow: Flow, grant: Grant, config: Config) -> str | None:  # noqa
         return "client_type_mismatch"
     if None not in (flow.payroll_provider, grant.provider_id) and grant.provider_id != flow.payroll_provider:
         return "provider_mismatch"
-    if grant.products is not None and not set(grant.products) <= set(config.allowed_products):
+    if grant.products is not None and not _products(grant.products) <= _products(flow.products):
         return "products_mismatch"
     return None
+
+
+def _products(names: Iterable[str]) -> set[str]:
+    """Return the products as a set. Finch's deprecated `deduction` is an alias of `benefits` (Finch docs: products)."""
+    return {"benefits" if name == "deduction" else name for name in names}
 
 
 def store_grant(
