@@ -43,6 +43,8 @@ def handler(request: Request) -> Response:
         count_outcome(flow.status, flow.reason)
     else:  # a repeated request gets the same answer, which is not a second outcome
         count("AnswerRepeated")
+    if isinstance(answer, Outcome) and answer.unused_code:
+        count("CodeUnused", reason=f"already_{flow.status}")
     if isinstance(answer, InProgress):
         return pages.in_progress(as_json=request.wants_json)
     return _answer(answer, request)
@@ -56,9 +58,11 @@ def _answer(outcome: Outcome, request: Request) -> Response:
     if request.wants_json:
         status = links.public_status(flow.status)
         body = {"status": status.value, "flow_id": flow.flow_id, RECEIPT_PARAMETER: receipt}
+        body |= {"unused_code": "true"} if outcome.unused_code else {}
         return pages.json_body(200, body).with_cookie(cookie)
     own_page = f"{base}/callback/result"
     allowed = flow.return_url is not None and is_allowed(flow.return_url, CONFIG.allowed_return_urls)
-    return pages.redirect(
-        with_receipt(flow.return_url if allowed and flow.return_url else own_page, receipt)
-    ).with_cookie(cookie)
+    next_url = with_receipt(flow.return_url if allowed and flow.return_url else own_page, receipt)
+    if outcome.unused_code:
+        return pages.code_unused(links.public_status(flow.status), next_url if allowed else None).with_cookie(cookie)
+    return pages.redirect(next_url).with_cookie(cookie)

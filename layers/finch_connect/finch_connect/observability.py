@@ -13,7 +13,7 @@ COUNTED = frozenset(
     {
         # The outcomes of requests to connect and of callbacks (docs/operations.md explains each).
         *("Started", "ConfirmationShown", "NotStartable", "SessionUnavailable"),
-        *("Connected", "Denied", "Failed", "Quarantined", "Orphaned", "Unstored", "AnswerRepeated"),
+        *("Connected", "Denied", "Failed", "Quarantined", "Orphaned", "Unstored", "AnswerRepeated", "CodeUnused"),
         *("Refused", "TryAgain", "UnexpectedError"),
         # What needs an operator.
         *("TokenLost", "CredentialsRefused", "SecretUnreadable"),

@@ -49,6 +49,10 @@ class CallbackRefusedError(FinchConnectError):
     )
 
 
+class CodeUnusedError(CallbackRefusedError):
+    """A refused callback of the right browser brought a code. Finch may have a connection without a token here."""
+
+
 class ReceiptRefusedError(FinchConnectError):
     """The result page was opened without a fresh receipt."""
 

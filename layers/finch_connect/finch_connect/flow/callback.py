@@ -14,7 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from finch_connect.config import Config
-from finch_connect.domain.errors import CallbackRefusedError, ServiceUnavailableError, TryAgainError
+from finch_connect.domain.errors import (
+    CallbackRefusedError,
+    CodeUnusedError,
+    ServiceUnavailableError,
+    TryAgainError,
+)
 from finch_connect.domain.flow import ConnectMode, Flow, NotWritten, Status, epoch_ms
 from finch_connect.domain.grant import Declined, Exchange, Grant, NotSent, Unclear
 from finch_connect.domain.jws import LinkKey
@@ -67,13 +72,15 @@ class CallbackRequest:
 class Outcome:
     """The flow has its outcome. Answer with a receipt signed by `key`, and keep the browser's `cookie` briefly.
 
-    `fresh` is True if this request settled the flow, and False if the answer is repeated.
+    `fresh` is True if this request settled the flow, and False if the answer is repeated. `unused_code` is True if the
+    request brought a code that was not used, because the flow had already got its outcome without it.
     """
 
     flow: Flow
     key: LinkKey
     cookie: Secret
     fresh: bool = True
+    unused_code: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,20 +204,25 @@ def _claim(
             attempt.flow_id, state_hash=attempt.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
         )
     if isinstance(written, NotWritten):
-        return _repeat(written.flow, attempt, link_key)
+        return _repeat(request, written.flow, attempt, link_key)
     key = _or_release(link_key, written.flow, ports, config)
     return _Claim(written.flow, attempt, key, client_secret)
 
 
-def _repeat(row: Flow | None, attempt: _Attempt, link_key: Future[LinkKey]) -> Outcome | InProgress:
+def _repeat(
+    request: CallbackRequest, row: Flow | None, attempt: _Attempt, link_key: Future[LinkKey]
+) -> Outcome | InProgress:
     """Answer a callback whose claim failed: the same browser gets the same answer again, any other gets a refusal."""
+    refusal = CallbackRefusedError if request.code is None else CodeUnusedError
     if row is None or row.state_hash != attempt.state_hash:
-        raise CallbackRefusedError("state_unknown" if row is None else "state_of_another_attempt")
+        reason = "state_unknown" if row is None else "state_of_another_attempt"
+        raise refusal(reason, flow_id=attempt.flow_id)
     if row.status in {Status.STARTED, Status.ABANDONED}:
-        raise CallbackRefusedError("state_expired", flow_id=attempt.flow_id)
+        raise refusal("state_expired", flow_id=attempt.flow_id)
     if row.status is Status.CLAIMED:
         return InProgress(row)
-    return Outcome(row, link_key.result(), attempt.cookie, fresh=False)
+    unused_code = request.code is not None and row.code_hash != digest(request.code)
+    return Outcome(row, link_key.result(), attempt.cookie, fresh=False, unused_code=unused_code)
 
 
 def _or_release[T](needed: Future[T], flow: Flow, ports: CallbackPorts, config: Config) -> T:

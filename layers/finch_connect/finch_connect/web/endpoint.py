@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any
 
 from finch_connect.config import Config
-from finch_connect.domain.errors import FinchConnectError, PrefetchError
+from finch_connect.domain.errors import CodeUnusedError, FinchConnectError, PrefetchError
 from finch_connect.flow.deadline import seconds_of
 from finch_connect.flow.ports import Deadline
 from finch_connect.observability import count, log_unexpected, logger
@@ -67,6 +67,8 @@ def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigate
     logger.warning("try_again" if ours else "refused", extra={"reason": error.reason, **error.fields})
     count("TryAgain" if ours else "Refused", reason=error.reason)
     count_operator_errors(error)
+    if isinstance(error, CodeUnusedError):
+        count("CodeUnused", reason=error.reason)
     # Open links are for trying the stack on a laptop, so they get the details. Everyone else gets the same page.
     facts = [error.reason, *map(str, error.fields.values())]
     return pages.problem(error, as_json=as_json, detail=": ".join(facts) if config.open_links else None)

@@ -57,6 +57,24 @@ _OUTCOMES: dict[Status, tuple[str, str]] = {
 }
 
 
+_UNUSED: dict[Status, tuple[str, str]] = {
+    Status.CONNECTED: (
+        "You're already connected",
+        "Your system was connected before, so your last sign-in was not needed. Nothing has changed.",
+    ),
+    Status.QUARANTINED: (
+        "Almost there",
+        "Your first sign-in worked, and the team that sent you here has to check something. Your last sign-in was not "
+        "used. You don't need to do anything.",
+    ),
+    Status.FAILED: (
+        "Your last sign-in was not used",
+        "This attempt had already ended before, without a connection. To connect, open your link again and sign in "
+        "once more.",
+    ),
+}
+
+
 def page(title: str, content: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
     """Return a page. `title` is text. `content` is markup whose values are already escaped."""
     return Response(status, _PAGE.substitute(title=html.escape(title), content=content), headers=headers or {})
@@ -75,6 +93,18 @@ def outcome(status: Status, *, as_json: bool = False) -> Response:
         return json_body(200, {"status": status.value})
     title, sentence = _OUTCOMES[status]
     return page(title, f"<p>{html.escape(sentence)}</p>")
+
+
+def code_unused(status: Status, next_url: str | None) -> Response:
+    """Return the page for a sign-in that was not used, because its flow already had this status.
+
+    `next_url` is an allowed return URL with a receipt, where the person can continue, or None.
+    """
+    title, sentence = _UNUSED.get(status, _UNUSED[Status.FAILED])
+    content = f"<p>{html.escape(sentence)}</p>"
+    if next_url is not None:
+        content += f'\n<p><a class="button" href="{html.escape(next_url)}">Continue</a></p>'
+    return page(title, content)
 
 
 def in_progress(*, as_json: bool = False) -> Response:
