@@ -257,7 +257,7 @@ class FakeFinch:
 
 
 class FakeSessions:
-    """`ports.FinchSessions`. The customers in `connected` already have the connection that is listed there."""
+    """`ports.FinchSessions`. `connected` has the connection of each customer who is already connected."""
 
     def __init__(self) -> None:
         self.connected: dict[str, str] = {}

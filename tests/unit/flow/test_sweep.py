@@ -18,7 +18,7 @@ class DiedError(BaseException):
 
 
 def dying_at(step: Callable[..., object], *, done: bool) -> Callable[..., object]:
-    """Return the step as a process runs it that dies: right after the step if it is `done`, else right before it."""
+    """Return a step whose process dies: right after the step if it is `done`, else right before it."""
 
     def dies(*arguments: object, **named: object) -> object:
         if done:
@@ -29,7 +29,7 @@ def dying_at(step: Callable[..., object], *, done: bool) -> Callable[..., object
 
 
 def died_at(world: World, part: object, step: str, *, done: bool) -> None:
-    """Start a flow whose callback's process dies at a step: right after it if it is `done`, else right before it."""
+    """Start a flow, and let the process of its callback die at a step."""
     redirect = world.started()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(part, step, dying_at(getattr(part, step), done=done))
