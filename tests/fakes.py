@@ -1,4 +1,4 @@
-"""Fakes with memory for the ports: small, honest implementations that the ports suite holds to the real adapters."""
+"""In-memory implementations of the ports. The ports suite runs on them and on the real adapters."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ from finch_connect.flow.ports import DeadLetter, Deadline
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 
 
-class Down:
-    """Something that can be out of order: while `down`, every call raises ServiceUnavailableError."""
+class Service:
+    """A service that a test can take down: while `down` is True, every call raises ServiceUnavailableError."""
 
     down = False
 
@@ -43,7 +43,7 @@ class Down:
 
 
 class FakeClock:
-    """A clock that stands still until it is moved."""
+    """A clock that advances only when a test advances it."""
 
     def __init__(self) -> None:
         self.now = NOW
@@ -56,7 +56,7 @@ class FakeClock:
 
 
 class FakeRandom:
-    """Bytes that are different at each call and the same in each run."""
+    """Random bytes: different in each call, and the same in each run."""
 
     def __init__(self) -> None:
         self._calls = 0
@@ -66,7 +66,7 @@ class FakeRandom:
         return hashlib.shake_256(str(self._calls).encode()).digest(amount)
 
 
-class FakeFlowTable(Down):
+class FakeFlowTable(Service):
     """`ports.FlowTable` and `ports.ConnectionTable` in two dicts."""
 
     def __init__(self) -> None:
@@ -76,13 +76,13 @@ class FakeFlowTable(Down):
 
     def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
         self._check()
-        standing = self.flows.get(flow.flow_id)
+        row = self.flows.get(flow.flow_id)
         if rule is StartRule.RESUME:
-            holds = _is_same_start(standing, flow)
+            allowed = _is_same_start(row, flow)
         else:
-            over = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
-            holds = standing is None or standing.status in over or _is_same_start(standing, flow)
-        return self._write(flow) if holds else NotWritten(standing)
+            replaceable = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
+            allowed = row is None or row.status in replaceable or _is_same_start(row, flow)
+        return self._write(flow) if allowed else NotWritten(row)
 
     def claim(
         self, flow_id: str, *, state_hash: str, claim_id: str, code_hash: str | None, now: int
@@ -91,11 +91,11 @@ class FakeFlowTable(Down):
         row = self.flows.get(flow_id)
         if row is None or row.state_hash != state_hash:
             return NotWritten(row)
-        again = row.status is Status.CLAIMED and row.claim_id == claim_id
-        if not again and (row.status is not Status.STARTED or row.deadline <= now):
+        repeated = row.status is Status.CLAIMED and row.claim_id == claim_id
+        if not repeated and (row.status is not Status.STARTED or row.deadline <= now):
             return NotWritten(row)
-        facts = {"claimed_at": now, "claim_id": claim_id, "code_hash": code_hash, "due_at": now + CLAIM_GRACE_MS}
-        return self._write(dataclasses.replace(row, status=Status.CLAIMED, **facts))  # type: ignore[arg-type]
+        claim = {"claimed_at": now, "claim_id": claim_id, "code_hash": code_hash, "due_at": now + CLAIM_GRACE_MS}
+        return self._write(dataclasses.replace(row, status=Status.CLAIMED, **claim))  # type: ignore[arg-type]
 
     def release(self, claimed: Flow) -> Written | NotWritten:
         self._check()
@@ -163,56 +163,56 @@ class FakeFlowTable(Down):
         return Written(flow)
 
 
-def _is_same_start(standing: Flow | None, flow: Flow) -> bool:
-    return standing is not None and standing.status is Status.STARTED and standing.state_hash == flow.state_hash
+def _is_same_start(row: Flow | None, flow: Flow) -> bool:
+    return row is not None and row.status is Status.STARTED and row.state_hash == flow.state_hash
 
 
-def _unchanged(row: Flow, seen: Flow, was: Status) -> bool:
-    facts = ("state_hash", "deadline", "claimed_at")
-    return row.status is was and all(getattr(row, name) == getattr(seen, name) for name in facts)
+def _unchanged(row: Flow, read: Flow, was: Status) -> bool:
+    fields = ("state_hash", "deadline", "claimed_at")
+    return row.status is was and all(getattr(row, name) == getattr(read, name) for name in fields)
 
 
-class FakeVault(Down):
-    """`ports.Vault`; `secrets` holds every secret's versions in order."""
+class FakeVault(Service):
+    """`ports.Vault` in a dict: for each secret's name, its versions in order."""
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Secret]] = {}
 
-    def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:  # noqa: ARG002  # a hint only
+    def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:  # noqa: ARG002  # only a hint
         self._check()
         self.secrets.setdefault(name, {}).setdefault(version, text)
-        return self._place(name, version)
+        return self._stored(name, version)
 
     def find(self, name: str, *, version: str) -> StoredSecret | None:
         self._check()
-        return self._place(name, version) if version in self.secrets.get(name, {}) else None
+        return self._stored(name, version) if version in self.secrets.get(name, {}) else None
 
     @staticmethod
-    def _place(name: str, version: str) -> StoredSecret:
+    def _stored(name: str, version: str) -> StoredSecret:
         return StoredSecret(arn=f"arn:aws:secretsmanager:eu-central-1:000000000000:secret:{name}", version_id=version)
 
 
-class FakeFallback(Down):
-    """`ports.Fallback` in a dict."""
+class FakeFallback(Service):
+    """`ports.Fallback` in a dict: the document of each attempt."""
 
     def __init__(self) -> None:
-        self.kept: dict[str, Secret] = {}
+        self.documents: dict[str, Secret] = {}
 
     def put(self, attempt: str, text: Secret) -> None:
         self._check()
-        self.kept[attempt] = text
+        self.documents[attempt] = text
 
     def get(self, attempt: str) -> Secret | None:
         self._check()
-        return self.kept.get(attempt)
+        return self.documents.get(attempt)
 
     def delete(self, attempt: str) -> None:
         self._check()
-        self.kept.pop(attempt, None)
+        self.documents.pop(attempt, None)
 
 
-class FakeClientSecrets(Down):
-    """`ports.ClientSecrets`: a cached and a current value."""
+class FakeClientSecrets(Service):
+    """`ports.ClientSecrets` with a cached and a current value."""
 
     def __init__(self, text: str = "client-secret-1") -> None:
         self.cached = Secret(text)
@@ -225,8 +225,8 @@ class FakeClientSecrets(Down):
         return self.cached
 
 
-class FakeLinkKeys(Down):
-    """`ports.LinkKeys`: the last of `keys` is the current one."""
+class FakeLinkKeys(Service):
+    """`ports.LinkKeys`. The last of `keys` is the current key, and the one before it the previous key."""
 
     def __init__(self) -> None:
         self.keys = [LinkKey("1", Secret("k" * 64))]
@@ -242,22 +242,22 @@ class FakeLinkKeys(Down):
 
 @dataclass
 class FakeFinch:
-    """`ports.Finch`: answers come from `answers` in order, the last one again and again."""
+    """`ports.Finch`. It returns `answers` in order, and repeats the last one."""
 
     answers: list[Exchange]
     introspected: Grant | None = None
     exchanges: list[tuple[str, str, str]] = field(default_factory=list)
 
-    def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: Deadline) -> Exchange:  # noqa: ARG002  # never late
+    def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: Deadline) -> Exchange:  # noqa: ARG002  # has no latency
         self.exchanges.append((code.reveal(), redirect_uri, client_secret.reveal()))
         return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
 
-    def introspect(self, grant: Grant, *, deadline: Deadline) -> Grant:  # noqa: ARG002  # never late
+    def introspect(self, grant: Grant, *, deadline: Deadline) -> Grant:  # noqa: ARG002  # has no latency
         return self.introspected or grant
 
 
 class FakeSessions:
-    """`ports.FinchSessions`; customers in `connected` already have that connection."""
+    """`ports.FinchSessions`. `connected` has the connection of each customer who is already connected."""
 
     def __init__(self) -> None:
         self.connected: dict[str, str] = {}
@@ -269,10 +269,10 @@ class FakeSessions:
         self,
         request: LinkRequest,
         *,
-        redirect_uri: str,  # noqa: ARG002  # the same for every session here
-        minutes: int,  # noqa: ARG002  # sessions of this fake do not end
-        client_secret: Secret,  # noqa: ARG002  # any will do
-        deadline: Deadline,  # noqa: ARG002  # never late
+        redirect_uri: str,  # noqa: ARG002  # this fake's sessions do not redirect
+        minutes: int,  # noqa: ARG002  # this fake's sessions do not expire
+        client_secret: Secret,  # noqa: ARG002  # any value is accepted
+        deadline: Deadline,  # noqa: ARG002  # has no latency
     ) -> SessionOpened | AlreadyConnected:
         if self.refuses:
             raise TryAgainError("session_refused")
@@ -283,7 +283,7 @@ class FakeSessions:
 
     def reauthenticate(
         self,
-        request: LinkRequest,  # noqa: ARG002  # the connection says it all
+        request: LinkRequest,  # noqa: ARG002  # the connection id is enough
         connection_id: str,
         *,
         redirect_uri: str,  # noqa: ARG002
@@ -295,8 +295,8 @@ class FakeSessions:
         return SessionOpened(self.url)
 
 
-class FakeBus(Down):
-    """`ports.Bus`; a flow whose id, or an outcome whose event's id, is in `refuses` is not taken."""
+class FakeBus(Service):
+    """`ports.Bus`. It refuses flows whose flow id or event id is in `refuses`."""
 
     def __init__(self) -> None:
         self.published: list[Flow] = []
@@ -310,7 +310,7 @@ class FakeBus(Down):
 
 
 class FakeDeadline:
-    """`ports.Deadline` with a fixed rest, in seconds."""
+    """`ports.Deadline` in which no time passes: `seconds` remain."""
 
     def __init__(self, seconds: float = 25.0) -> None:
         self.seconds = seconds
@@ -331,7 +331,7 @@ class FakeDeadline:
             self.reserved -= seconds
 
 
-class FakeDeadLetters(Down):
+class FakeDeadLetters(Service):
     """`ports.DeadLetters` in a list."""
 
     def __init__(self) -> None:
@@ -343,17 +343,17 @@ class FakeDeadLetters(Down):
 
 
 def submit[T](work: Callable[[], T]) -> Future[T]:
-    """`ports.Submit` that does the work at once, in this thread."""
+    """Run the work at once, in this thread, as `ports.Submit`."""
     future = Future[T]()
     try:
         future.set_result(work())
-    except Exception as error:  # noqa: BLE001  # as an executor: raised again by whoever asks for the result
+    except Exception as error:  # noqa: BLE001  # as in an executor, `result` raises it
         future.set_exception(error)
     return future
 
 
-class FakeQuarantine(Down):
-    """`ports.Quarantine` over the fake vault's secrets."""
+class FakeQuarantine(Service):
+    """`ports.Quarantine` on the fake vault's secrets."""
 
     def __init__(self, vault: FakeVault, names: Names) -> None:
         self._vault = vault
@@ -376,8 +376,8 @@ class FakeQuarantine(Down):
             self.recoverable.add(flow_id)
 
 
-class FakeOwners(Down):
-    """`ports.Owners` over the fake table's connections."""
+class FakeOwners(Service):
+    """`ports.Owners` on the fake table's connections."""
 
     def __init__(self, table: FakeFlowTable) -> None:
         self._table = table

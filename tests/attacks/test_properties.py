@@ -337,7 +337,7 @@ class FlowMachine(RuleBasedStateMachine):
         rows = self.world.table.flows.values()
         assert all(row.status in SETTLED for row in rows), "nothing is stuck"
         assert all(row.event_id in published for row in rows), "each settled flow is published"
-        assert self.world.fallback.kept == {}, "no token waits for ever"
+        assert self.world.fallback.documents == {}, "no token waits for ever"
         vaulted = {
             json.loads(text.reveal())["access_token"]
             for versions in self.world.vault.secrets.values()

@@ -1,4 +1,4 @@
-"""The pure flow with fakes: a small world in which a test can start flows and bring callbacks."""
+"""The flow on fakes: a `World` in which a test starts flows, calls back, publishes and sweeps."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from finch_connect.config import Config, read
-from finch_connect.domain.flow import Flow
+from finch_connect.domain.flow import ConnectMode, Flow, Status
 from finch_connect.domain.grant import Grant
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
@@ -17,6 +17,7 @@ from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome, ca
 from finch_connect.flow.outbox import publish
 from finch_connect.flow.ports import CallbackPorts, ConnectPorts, QuarantinePorts, RelayPorts, SweeperPorts
 from finch_connect.flow.start import Browser, Redirect, StartAnswer, start
+from finch_connect.flow.sweep import sweep
 from tests import fakes
 
 ENVIRONMENT = {
@@ -41,12 +42,13 @@ ENVIRONMENT = {
     "CALL_TIMEOUT_SECONDS": "3",
     "PUBLIC_URL": "https://connect.team.example.com",
 }
-SWEEP_SECONDS = 200.0
 REDIRECT_URI = "https://connect.team.example.com/callback"
+CONNECTION = "3f0c9f3e-0000-4000-8000-000000000001"
+SECRET_NAME = f"finch/dev/connections/{CONNECTION}"
 GRANT = Grant(
     access_token=Secret("token-1"),
     finch_request_id="request-1",
-    connection_id="3f0c9f3e-0000-4000-8000-000000000001",
+    connection_id=CONNECTION,
     provider_id="gusto",
     client_type="sandbox",
     connection_type="provider",
@@ -56,7 +58,7 @@ GRANT = Grant(
 
 @dataclass
 class World:
-    """All fakes together, and the verbs of a test."""
+    """A stack on fakes, and the steps that a test takes with it."""
 
     config: Config = field(default_factory=lambda: read(ENVIRONMENT))
     clock: fakes.FakeClock = field(default_factory=fakes.FakeClock)
@@ -71,31 +73,32 @@ class World:
     bus: fakes.FakeBus = field(default_factory=fakes.FakeBus)
     dead_letters: fakes.FakeDeadLetters = field(default_factory=fakes.FakeDeadLetters)
     deadline: fakes.FakeDeadline = field(default_factory=fakes.FakeDeadline)
+    sweep_seconds: float = 200.0
 
     def __post_init__(self) -> None:
         self.quarantine = fakes.FakeQuarantine(self.vault, self.config.names)
         self.owners = fakes.FakeOwners(self.table)
 
     def request(self, customer: str = "acme", link: str = "link-1", **claims: object) -> LinkRequest:
-        """Return what a link that lives ten minutes asks for."""
+        """Return the request of a link that expires in ten minutes. `claims` are fields of LinkRequest."""
         expires = int(self.clock().timestamp()) + 600
         request = LinkRequest(customer, link, expires, confirm=False, products=("company", "directory"))
         return dataclasses.replace(request, **claims)  # type: ignore[arg-type]
 
     def start(self, request: LinkRequest, cookie: Secret | None = None) -> StartAnswer:
-        """Open a link in a browser that holds `cookie`, or none."""
+        """Open a link in a browser with this cookie, or without one."""
         browser = Browser(cookie=cookie, form_cookie=None, form_nonce=None, confirmed=False)
         return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
 
     def confirm(
         self, request: LinkRequest, form_cookie: Secret, form_nonce: Secret, cookie: Secret | None = None
     ) -> StartAnswer:
-        """Press the confirm page's button."""
+        """Send the confirm page's form."""
         browser = Browser(cookie=cookie, form_cookie=form_cookie, form_nonce=form_nonce, confirmed=True)
         return start(request, browser, REDIRECT_URI, self.connect_ports, self.config)
 
     def started(self, customer: str = "acme", link: str = "link-1", **claims: object) -> Redirect:
-        """Start a flow that goes through."""
+        """Start a flow and return the redirect to Finch."""
         answer = self.start(self.request(customer, link, **claims))
         assert isinstance(answer, Redirect)
         return answer
@@ -103,7 +106,7 @@ class World:
     def callback_request(
         self, redirect: Redirect, code: str | None = "code-1", error: str | None = None
     ) -> CallbackRequest:
-        """Return the callback of the browser that was redirected."""
+        """Return the callback of the browser that was redirected, with its cookie and its state."""
         return CallbackRequest(
             state=state_of(redirect.cookie, redirect.flow_id),
             code=Secret(code) if code else None,
@@ -112,20 +115,27 @@ class World:
         )
 
     def callback(self, request: CallbackRequest) -> Outcome | InProgress:
-        """Bring a callback."""
+        """Handle a callback."""
         return callback(request, self.callback_ports, self.config)
 
-    def finish(self, redirect: Redirect, **brought: str | None) -> Flow:
-        """Bring the browser's callback and return the flow it answers with."""
-        return self.callback(self.callback_request(redirect, **brought)).flow
+    def finish(self, redirect: Redirect, **parameters: str | None) -> Flow:
+        """Handle the callback of the browser that was redirected, and return the flow in the answer."""
+        return self.callback(self.callback_request(redirect, **parameters)).flow
 
     def publish(self, flow: Flow) -> Flow:
-        """Let the relay tell an outcome, as it does some milliseconds after it was settled."""
+        """Publish an outcome, as the relay does some milliseconds after the flow has settled."""
         assert publish([flow], self.relay_ports) == []
         return flow
 
+    def sweep(self) -> dict[str, object]:
+        """Sweep once and return the counts that are not zero, and the flows that are stuck."""
+        done = sweep(self.sweeper_ports, self.config)
+        counts = {status.value: done.count_of(status) for status in Status}
+        counts |= {"stored": done.stored, "recovered": done.recovered, "published": done.published}
+        return {name: value for name, value in {**counts, "stuck": done.stuck}.items() if value}
+
     def row(self, customer: str = "acme", link: str = "link-1") -> Flow:
-        """Return a link's row."""
+        """Return the row of a link's flow."""
         return self.table.flows[flow_id_of(customer, link)]
 
     @property
@@ -179,7 +189,7 @@ class World:
             bus=self.bus,
             clock=self.clock,
             submit=fakes.submit,
-            deadline=fakes.FakeDeadline(SWEEP_SECONDS),
+            deadline=fakes.FakeDeadline(self.sweep_seconds),
         )
 
     @property
@@ -196,5 +206,12 @@ class World:
 
 @pytest.fixture
 def world() -> World:
-    """A world in which everything works."""
+    """A stack whose services all work."""
     return World()
+
+
+@pytest.fixture
+def session_world(world: World) -> World:
+    """A stack in session mode."""
+    world.config = dataclasses.replace(world.config, connect_mode=ConnectMode.SESSION)
+    return world

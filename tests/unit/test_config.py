@@ -1,4 +1,4 @@
-"""The configuration: everything that is wrong named at once, and no secret in it."""
+"""The configuration: it names everything that is wrong at once, and contains no secret."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def wrong(**changed: str | None) -> str:
 
 
 def test_the_environment_becomes_a_frozen_configuration() -> None:
-    """Read once, changed never."""
+    """It is read once and never changes."""
     config = read(ENVIRONMENT)
     assert config.allowed_products == ("company", "directory", "individual")
     assert config.kms_key_id is None
@@ -28,7 +28,7 @@ def test_the_environment_becomes_a_frozen_configuration() -> None:
 
 
 def test_everything_that_is_missing_is_named_at_once() -> None:
-    """Not one variable a deployment."""
+    """Otherwise each deployment would find only the next missing variable."""
     with pytest.raises(ConfigurationError) as caught:
         read({})
     optional = {"ALLOWED_RETURN_URLS", "PUBLIC_URL", "KMS_KEY_ID"}
@@ -55,26 +55,27 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
         ("FINCH_API_VERSION", "latest"),
     ],
 )
-def test_what_is_ill_formed_is_named(name: str, value: str) -> None:
-    """By the variable, never by its value."""
+def test_an_ill_formed_variable_is_named(name: str, value: str) -> None:
+    """The error has the variable's name, never its value."""
     reason = wrong(**{name: value})
     assert name in reason
     assert value not in reason
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])
-def test_open_links_are_refused_where_customers_are(stage: str) -> None:
-    """Anyone could start a flow as any customer."""
+def test_open_links_are_refused_in_stages_with_customers(stage: str) -> None:
+    """With open links, anyone could start a flow as any customer."""
     assert "LINK_POLICY" in wrong(STAGE=stage, LINK_POLICY="open")
     assert read(ENVIRONMENT | {"STAGE": "dev", "LINK_POLICY": "open"}).open_links
 
 
-def test_plain_http_is_for_this_machine() -> None:
-    """The simulator, and nothing else."""
+def test_plain_http_is_accepted_for_this_machine_only() -> None:
+    """It is for the simulator."""
+    assert "FINCH_API_URL" in wrong(FINCH_API_URL="http://192.168.0.1:8090")
     assert read(ENVIRONMENT | {"FINCH_API_URL": "http://127.0.0.1:8090"}).finch_api_url == "http://127.0.0.1:8090"
 
 
-def test_the_configuration_has_no_place_for_a_secret() -> None:
-    """Names and ARNs, never values: it may be shown."""
+def test_the_configuration_contains_no_secret() -> None:
+    """It has only the ARNs of secrets, so it may be shown."""
     fields = [field.name for field in dataclasses.fields(Config)]
     assert [name for name in fields if "secret" in name] == ["link_key_secret_arn", "client_credentials_secret_arn"]

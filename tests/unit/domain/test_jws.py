@@ -1,4 +1,4 @@
-"""Our signatures against PyJWT's, both ways; and what is no token of ours."""
+"""The signatures are checked against PyJWT in both directions, and every other token is refused."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _UNCHECKED: Any = {
     "verify_iat": False,
     "verify_nbf": False,
     "verify_iss": False,
-    "verify_jti": False,  # which must be a text for PyJWT
+    "verify_jti": False,  # PyJWT accepts a text only
 }
 
 
 @settings(deadline=None)
 @given(CLAIMS)
-def test_pyjwt_reads_what_we_sign(claims: dict[str, Any]) -> None:
-    """The team's backend verifies receipts with any library."""
+def test_pyjwt_reads_a_token_of_this_module(claims: dict[str, Any]) -> None:
+    """The team's backend may verify receipts with any library."""
     token = jws.sign(claims, Secret(KEY), kid="1", typ="finch-receipt+jwt")
     assert jwt.decode(token, KEY, algorithms=["HS256"], options=_UNCHECKED) == claims
     assert jwt.get_unverified_header(token) == {"alg": "HS256", "typ": "finch-receipt+jwt", "kid": "1"}
@@ -42,8 +42,8 @@ def test_pyjwt_reads_what_we_sign(claims: dict[str, Any]) -> None:
 
 @settings(deadline=None)
 @given(CLAIMS)
-def test_we_read_what_pyjwt_signs(claims: dict[str, Any]) -> None:
-    """The team's backend signs links with any library."""
+def test_this_module_reads_a_token_of_pyjwt(claims: dict[str, Any]) -> None:
+    """The team's backend may sign links with any library."""
     token = jws.parse(jwt.encode(claims | {"iss": "x"}, KEY, algorithm="HS256", headers={"kid": "2"}))
     assert token.header["kid"] == "2"
     assert jws.claims_of(token, Secret(KEY)) == claims | {"iss": "x"}
@@ -82,23 +82,23 @@ HEADER, PAYLOAD, SIGNATURE = GOOD.split(".")
     ],
     ids=lambda token: ascii(token)[:40],
 )
-def test_what_is_no_token_of_ours_is_refused_before_a_key_is_looked_for(token: str) -> None:
-    """One algorithm, one form (RFC 8725 section 3.1)."""
+def test_any_other_form_is_refused_before_a_key_is_read(token: str) -> None:
+    """Only one algorithm and one form are accepted (RFC 8725 section 3.1)."""
     with pytest.raises(jws.JwsError):
         jws.parse(token)
 
 
-@pytest.mark.parametrize("place", range(43))
-def test_a_changed_signature_does_not_hold(place: int) -> None:
-    """Any letter of it; the last one too, whose low bits decode to nothing."""
-    other = "A" if SIGNATURE[place] != "A" else "B"
-    changed = f"{HEADER}.{PAYLOAD}.{SIGNATURE[:place]}{other}{SIGNATURE[place + 1 :]}"
+@pytest.mark.parametrize("position", range(43))
+def test_a_changed_signature_is_refused(position: int) -> None:
+    """Every character counts, even the last one, whose low bits are not part of the decoded bytes."""
+    other = "A" if SIGNATURE[position] != "A" else "B"
+    changed = f"{HEADER}.{PAYLOAD}.{SIGNATURE[:position]}{other}{SIGNATURE[position + 1 :]}"
     with pytest.raises(jws.JwsError, match="signature"):
         jws.claims_of(jws.parse(changed), Secret(KEY))
 
 
 def test_a_signature_covers_header_and_payload() -> None:
-    """Neither can be swapped, and another key signs otherwise."""
+    """Neither of them can be replaced, and another key makes another signature."""
     for changed in (
         f"{part({'alg': 'HS256', 'kid': '2'})}.{PAYLOAD}.{SIGNATURE}",
         f"{HEADER}.{part({'sub': 'x'})}.{SIGNATURE}",
@@ -109,8 +109,8 @@ def test_a_signature_covers_header_and_payload() -> None:
         jws.claims_of(jws.parse(GOOD), Secret("z" * 64))
 
 
-def test_a_signed_payload_that_is_no_object_is_refused() -> None:
-    """Signed by somebody who holds the key, and still no claims."""
+def test_a_signed_payload_that_is_not_an_object_is_refused() -> None:
+    """Somebody signed it with the right key, but it has no claims."""
     for content in (b"[]", b"{", b"[" * 4000, b"\xff"):
         signed = f"{HEADER}.{base64url(content)}"
         mac = base64.urlsafe_b64decode(jws._signature(signed, Secret(KEY)) + "=")

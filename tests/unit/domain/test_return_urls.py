@@ -1,4 +1,4 @@
-"""Return URLs: under an allowed one, plainly, or refused."""
+"""Return URLs: a URL that is not plainly under an allowed URL is refused."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ ALLOWED = ("https://app.example.com/hr", "https://b.example.com:8443", "http://l
         "http://localhost:3000/connected/acme",
     ],
 )
-def test_what_is_under_an_allowed_url_passes(url: str) -> None:
-    """Scheme, host and port equal; the path a prefix on a segment boundary."""
+def test_a_url_under_an_allowed_url_is_allowed(url: str) -> None:
+    """Scheme, host and port are equal, and the allowed path is a prefix that ends at a segment's boundary."""
     assert is_allowed(url, ALLOWED)
 
 
@@ -78,23 +78,23 @@ def test_what_is_under_an_allowed_url_passes(url: str) -> None:
         "https://app.example.com/hr/" + "x" * 1100,
     ],
 )
-def test_what_is_not_plainly_under_one_is_refused(url: str) -> None:
-    """Refused rather than interpreted: two parsers may read an odd URL as two hosts."""
+def test_any_other_url_is_refused(url: str) -> None:
+    """It is refused and not interpreted, because two parsers may read an odd URL as two different hosts."""
     assert not is_allowed(url, ALLOWED)
 
 
-def test_without_allowed_urls_nothing_passes() -> None:
-    """The default of a new stack."""
+def test_without_allowed_urls_every_url_is_refused() -> None:
+    """A new stack has none by default."""
     assert not is_allowed("https://app.example.com/hr", ())
 
 
-def test_an_allowed_url_that_is_odd_itself_allows_nothing() -> None:
-    """An operator's slip must not open a door."""
+def test_an_ill_formed_allowed_url_allows_nothing() -> None:
+    """An operator's mistake must not allow other hosts."""
     assert not is_allowed("https://app.example.com/hr", ("https://*.example.com", "http://app.example.com/hr"))
 
 
 def test_the_receipt_is_appended_to_the_query() -> None:
-    """Whether or not there is one."""
+    """The URL may have a query already."""
     assert with_receipt("https://app.example.com/hr", "a.b.c") == "https://app.example.com/hr?finch_receipt=a.b.c"
     assert (
         with_receipt("https://app.example.com/hr?x=1", "a.b.c") == "https://app.example.com/hr?x=1&finch_receipt=a.b.c"

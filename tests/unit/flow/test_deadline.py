@@ -14,13 +14,13 @@ class Context:
         return 10_000
 
 
-def test_what_lambda_leaves_is_used_but_for_the_answer() -> None:
-    """And never more than our own budget."""
+def test_the_calls_may_use_what_lambda_leaves_except_the_time_for_the_answer() -> None:
+    """They never have more than the configured budget."""
     assert seconds_of(Context()) == 10 - ANSWER_SECONDS
     assert seconds_of(Context(), at_most=3) == 3
 
 
-def test_time_passes_and_each_request_begins_anew() -> None:
+def test_each_request_has_its_full_time() -> None:
     """A container that was frozen for an hour is not late."""
     now = [100.0]
     deadline = RequestDeadline(lambda: now[0])
@@ -32,12 +32,12 @@ def test_time_passes_and_each_request_begins_anew() -> None:
     assert deadline.remaining() == 5
 
 
-def test_what_is_kept_is_kept_within_the_block_alone() -> None:
-    """Also when the block ends in an error, and within another one."""
+def test_time_is_reserved_within_the_block_only() -> None:
+    """Reservations can be nested, and an error in the block ends them as well."""
     deadline = RequestDeadline(lambda: 0.0)
     deadline.begin(10)
     with deadline.reserving(3):
-        with pytest.raises(RuntimeError, match="a mistake"), deadline.reserving(2):
-            raise RuntimeError(f"a mistake with {deadline.remaining()} s left")
+        with pytest.raises(RuntimeError, match=r"5\.0 s left"), deadline.reserving(2):
+            raise RuntimeError(f"{deadline.remaining()} s left")
         assert deadline.remaining() == 7
     assert deadline.remaining() == 10

@@ -10,10 +10,7 @@ import pytest
 from finch_connect.domain.errors import DecisionRefusedError, ServiceUnavailableError
 from finch_connect.domain.flow import Flow, Status
 from finch_connect.flow.quarantine import discard, quarantined, release
-from tests.unit.conftest import GRANT, World
-
-CONNECTION = GRANT.connection_id or ""
-SECRET_NAME = f"finch/dev/connections/{CONNECTION}"
+from tests.unit.conftest import CONNECTION, GRANT, SECRET_NAME, World
 
 
 @pytest.fixture

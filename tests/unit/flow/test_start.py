@@ -1,4 +1,4 @@
-"""The start of a flow: one link, one flow; humane to the person, closed to everyone else."""
+"""The start of a flow: one flow for each link, open to its person and closed to everyone else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from finch_connect.domain.errors import LinkRefusedError, ServiceUnavailableError
-from finch_connect.domain.flow import ConnectMode, Status
+from finch_connect.domain.flow import Status
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import digest, state_of
 from finch_connect.flow.start import Confirm, NotStartable, Redirect, SessionUnavailable
@@ -20,7 +20,7 @@ def parameters(redirect: Redirect) -> dict[str, list[str]]:
 
 
 def test_the_authorize_url_has_each_of_the_eight_parameters_once(world: World) -> None:
-    """Finch reads them by name; the products are separated by spaces, not by commas."""
+    """Finch reads them by name. The products are separated by spaces, not by commas."""
     redirect = world.started(category="hris", payroll_provider="gusto", sandbox="true", manual=False)
     assert redirect.location.startswith("https://connect.example.com/authorize?")
     assert parameters(redirect) == {
@@ -36,19 +36,19 @@ def test_the_authorize_url_has_each_of_the_eight_parameters_once(world: World) -
 
 
 def test_what_the_link_leaves_out_is_not_sent(world: World) -> None:
-    """Finch's own defaults hold then."""
+    """Finch's own defaults then apply."""
     assert parameters(world.started()).keys() == {"client_id", "redirect_uri", "products", "state"}
 
 
-def test_what_goes_into_the_url_comes_out_of_it(world: World) -> None:
-    """Whatever a value holds, parsing the URL gives it back and no parameter more."""
+def test_values_in_the_authorize_url_are_escaped(world: World) -> None:
+    """Parsing the URL returns each value as it was, and no additional parameter."""
     redirect = world.started(payroll_provider="a&state=b#c\u00e9%26")
     assert parameters(redirect)["payroll_provider"] == ["a&state=b#c\u00e9%26"]
     assert len(parameters(redirect)["state"]) == 1
 
 
-def test_the_row_keeps_hashes_and_ids_only(world: World) -> None:
-    """Whoever reads the table can make neither a cookie nor a state from it, nor learn the customer's name."""
+def test_the_row_has_only_hashes_and_ids(world: World) -> None:
+    """Nobody who reads the table can make a cookie or a state from it, or see the customer's name."""
     redirect = world.started(customer_name="Acme Inc", customer_email="hr@acme.example")
     state = state_of(redirect.cookie, redirect.flow_id)
     row = repr(world.row())
@@ -57,8 +57,8 @@ def test_the_row_keeps_hashes_and_ids_only(world: World) -> None:
         assert secret not in row
 
 
-def test_the_same_browser_goes_on_with_the_same_state(world: World) -> None:
-    """A person who opens the link again, in a second tab say, spoils nothing."""
+def test_the_same_browser_resumes_with_the_same_state(world: World) -> None:
+    """A person may open the link again, for example in a second tab."""
     first = world.started()
     again = world.start(world.request(), cookie=first.cookie)
     assert isinstance(again, Redirect)
@@ -66,16 +66,16 @@ def test_the_same_browser_goes_on_with_the_same_state(world: World) -> None:
     assert parameters(again)["state"] == parameters(first)["state"]
 
 
-def test_another_browser_is_asked_first_and_changes_nothing(world: World) -> None:
-    """Opening a link that is in use elsewhere writes nothing: only the button takes over."""
+def test_another_browser_is_asked_for_confirmation_first(world: World) -> None:
+    """Opening a link that is in use in another browser writes nothing. Only the confirmation takes the flow over."""
     world.started()
     before = world.row()
     assert isinstance(world.start(world.request()), Confirm)
     assert world.row() == before
 
 
-def test_the_button_takes_the_flow_over_and_the_first_state_dies(world: World) -> None:
-    """The person has moved to another browser: the flow is there now."""
+def test_a_confirmation_takes_the_flow_over_and_ends_the_first_state(world: World) -> None:
+    """The person has moved to another browser, where the flow now continues."""
     first = world.started()
     page = world.start(world.request())
     assert isinstance(page, Confirm)
@@ -85,8 +85,8 @@ def test_the_button_takes_the_flow_over_and_the_first_state_dies(world: World) -
     assert taken.cookie != first.cookie
 
 
-def test_a_link_that_asks_for_it_is_confirmed_first(world: World) -> None:
-    """Mail scanners open links: a GET of such a link writes nothing."""
+def test_a_link_that_requires_confirmation_writes_nothing_before_it(world: World) -> None:
+    """Mail scanners open links, so a GET of such a link must not start a flow."""
     assert isinstance(world.start(world.request(confirm=True)), Confirm)
     assert world.table.flows == {}
 
@@ -104,8 +104,8 @@ def test_the_form_of_another_site_is_refused(world: World) -> None:
 
 
 @pytest.mark.parametrize("ending", [Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED])
-def test_after_an_ending_without_a_connection_the_link_starts_anew(world: World, ending: Status) -> None:
-    """A person who said no may change their mind; the new attempt has a new cookie and a new state."""
+def test_a_link_starts_its_flow_again_after_an_end_without_a_connection(world: World, ending: Status) -> None:
+    """A person who denied access may change their mind. The new attempt has a new cookie and a new state."""
     first = world.started()
     world.table.flows[first.flow_id] = dataclasses.replace(world.row(), status=ending)
     again = world.start(world.request(), cookie=first.cookie)
@@ -114,18 +114,18 @@ def test_after_an_ending_without_a_connection_the_link_starts_anew(world: World,
     assert world.row().status is Status.STARTED
 
 
-@pytest.mark.parametrize("standing", [Status.CLAIMED, Status.CONNECTED, Status.UNSTORED, Status.QUARANTINED])
-def test_a_link_whose_flow_is_finished_or_being_finished_says_so(world: World, standing: Status) -> None:
+@pytest.mark.parametrize("status", [Status.CLAIMED, Status.CONNECTED, Status.UNSTORED, Status.QUARANTINED])
+def test_a_link_whose_flow_is_finished_or_being_finished_starts_nothing(world: World, status: Status) -> None:
     """A used link is used up, also for the browser that used it."""
     first = world.started()
-    world.table.flows[first.flow_id] = dataclasses.replace(world.row(), status=standing)
+    world.table.flows[first.flow_id] = dataclasses.replace(world.row(), status=status)
     before = world.row()
-    assert world.start(world.request(), cookie=first.cookie) == NotStartable(standing)
+    assert world.start(world.request(), cookie=first.cookie) == NotStartable(status)
     assert world.row() == before
 
 
 def test_a_state_never_outlives_its_link_by_more_than_an_hour(world: World) -> None:
-    """The deadline is the smaller of the state's lifetime and the link's end plus an hour."""
+    """The deadline is the end of the state's lifetime or one hour after the link's end, whichever is earlier."""
     started = int(world.clock().timestamp())
     world.started(expires_at=started + 600)
     assert world.row().deadline == (started + 600 + 3600) * 1000
@@ -140,22 +140,18 @@ def test_the_row_outlives_the_link(world: World) -> None:
     assert world.row().expires > request.expires_at + 86400
 
 
-def test_a_table_that_is_down_is_said_and_nothing_is_written(world: World) -> None:
+def test_nothing_is_written_while_the_table_is_unavailable(world: World) -> None:
     """The same link works again a minute later."""
     world.table.down = True
     with pytest.raises(ServiceUnavailableError):
         world.start(world.request())
+    world.table.down = False
+    assert world.table.flows == {}
+    assert isinstance(world.start(world.request()), Redirect)
 
 
-@pytest.fixture
-def session_world(world: World) -> World:
-    """A stack in session mode."""
-    world.config = dataclasses.replace(world.config, connect_mode=ConnectMode.SESSION)
-    return world
-
-
-def test_a_session_is_opened_and_carries_the_state(session_world: World) -> None:
-    """The state is not in the session: it is added to its URL, as Finch's own browser SDK does."""
+def test_a_session_is_opened_and_its_url_has_the_state(session_world: World) -> None:
+    """A session has no state of its own, so it is added to the URL, as Finch's own browser SDK does."""
     redirect = session_world.started(customer_name="Acme Inc")
     assert parameters(redirect) == {
         "session": ["5a8c"],
@@ -164,8 +160,8 @@ def test_a_session_is_opened_and_carries_the_state(session_world: World) -> None
     assert session_world.sessions.opened == [("new", "acme")]
 
 
-def test_a_customer_who_is_connected_already_reauthenticates(session_world: World) -> None:
-    """Finch refuses a second session for a customer: the connection it names is renewed instead."""
+def test_a_customer_who_is_already_connected_reauthenticates(session_world: World) -> None:
+    """Finch refuses to open a session for a second connection. The connection that it names is renewed instead."""
     session_world.sessions.connected["acme"] = "connection-7"
     session_world.started(customer_name="Acme Inc")
     assert session_world.sessions.opened == [("reauthenticate", "connection-7")]
@@ -177,8 +173,8 @@ def test_a_link_that_names_a_connection_reauthenticates_it(session_world: World)
     assert session_world.sessions.opened == [("reauthenticate", "connection-9")]
 
 
-def test_without_a_session_the_browser_keeps_its_cookie_and_may_try_again(session_world: World) -> None:
-    """The flow stands: the same link in the same browser goes on where it was."""
+def test_without_a_session_the_browser_keeps_its_cookie_and_can_try_again(session_world: World) -> None:
+    """The flow has started, so the same link in the same browser resumes it."""
     session_world.sessions.refuses = True
     refused = session_world.start(session_world.request(customer_name="Acme Inc"))
     assert isinstance(refused, SessionUnavailable)
@@ -188,7 +184,7 @@ def test_without_a_session_the_browser_keeps_its_cookie_and_may_try_again(sessio
 
 
 def test_a_session_url_of_another_origin_is_not_followed(session_world: World) -> None:
-    """The browser goes to Finch and nowhere else, whatever an answer says."""
+    """Whatever Finch's answer has, the browser is sent to Finch only."""
     session_world.sessions.url = "https://connect.example.com.evil.example/authorize?session=5a8c"
     answer = session_world.start(session_world.request(customer_name="Acme Inc"))
     assert isinstance(answer, SessionUnavailable)
