@@ -142,6 +142,7 @@ def _settings(server: FakeServices) -> dict[str, str]:
         "FINCH_CONNECT_URL": server.url,
         "PUBLIC_URL": "https://connect.example.com",
         "ALLOWED_RETURN_URLS": "https://app.example.com/hr",
+        "STATELESS_CALLBACKS": "on",
         "LINK_POLICY": "signed",
         **{f"AWS_ENDPOINT_URL_{service}": server.url for service in ("DYNAMODB", "SECRETS_MANAGER", "SSM")},
         "REQUESTS_CA_BUNDLE": str(server.full_bundle),

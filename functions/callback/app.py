@@ -3,17 +3,17 @@
 from finch_connect import coldstart, wiring
 from finch_connect.config import from_environment
 from finch_connect.domain.errors import CallbackRefusedError
-from finch_connect.domain.return_urls import RECEIPT_PARAMETER, is_allowed, with_receipt
-from finch_connect.domain.states import cookie_name, flow_id_of_cookie
+from finch_connect.domain.return_urls import RECEIPT_PARAMETER
+from finch_connect.domain.states import flow_id_of_cookie
 from finch_connect.flow import links
-from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome, callback
+from finch_connect.flow.binding import CallbackRequest
+from finch_connect.flow.callback import Answer, Outcome, Unproven, callback
 from finch_connect.flow.start import readable_cookie
 from finch_connect.observability import count, count_outcome, logger
-from finch_connect.web import apigateway, pages
-from finch_connect.web.apigateway import Cookie, Request, Response
+from finch_connect.web import pages
+from finch_connect.web.apigateway import Request, Response
+from finch_connect.web.callback_answer import respond
 from finch_connect.web.endpoint import endpoint
-
-SETTLED_COOKIE_SECONDS = 600
 
 CONFIG = from_environment()
 PORTS = wiring.callback_ports(CONFIG)
@@ -36,7 +36,20 @@ def handler(request: Request) -> Response:
         cookies={flow_id: cookie for flow_id, cookie in cookies.items() if flow_id and cookie},
     )
     answer = callback(received, PORTS, CONFIG)
+    _record(answer)
+    return respond(answer, request, CONFIG, PORTS.clock())
+
+
+def _record(answer: Answer) -> None:
+    """Log the answer and count it, once for each outcome."""
     flow = answer.flow
+    if isinstance(answer, Unproven):
+        logger.warning("unproven", flow_id=flow.flow_id, reason=answer.reason, quarantine_id=answer.quarantine_id)
+        if answer.code:
+            count("CodeUnused", reason=answer.reason)
+        if answer.quarantine_id is not None:
+            count("Quarantined", reason=answer.reason)
+        return
     logger.info("answered", flow_id=flow.flow_id, status=flow.status, reason=flow.reason,
                 connection_id=flow.connection_id, finch_request_id=flow.finch_request_id)  # fmt: skip
     if isinstance(answer, Outcome) and answer.fresh:
@@ -45,24 +58,3 @@ def handler(request: Request) -> Response:
         count("AnswerRepeated")
     if isinstance(answer, Outcome) and answer.unused_code:
         count("CodeUnused", reason=f"already_{flow.status}")
-    if isinstance(answer, InProgress):
-        return pages.in_progress(as_json=request.wants_json)
-    return _answer(answer, request)
-
-
-def _answer(outcome: Outcome, request: Request) -> Response:
-    """Redirect with a receipt to the link's return URL, if it is still allowed, or to this stack's result page."""
-    flow, base = outcome.flow, apigateway.base_url(request, CONFIG)
-    receipt = links.sign_receipt(flow, outcome.key, issuer=base, now=PORTS.clock())
-    cookie = Cookie(cookie_name(flow.flow_id), outcome.cookie, SETTLED_COOKIE_SECONDS)
-    if request.wants_json:
-        status = links.public_status(flow.status)
-        body = {"status": status.value, "flow_id": flow.flow_id, RECEIPT_PARAMETER: receipt}
-        body |= {"unused_code": "true"} if outcome.unused_code else {}
-        return pages.json_body(200, body).with_cookie(cookie)
-    own_page = f"{base}/callback/result"
-    allowed = flow.return_url is not None and is_allowed(flow.return_url, CONFIG.allowed_return_urls)
-    next_url = with_receipt(flow.return_url if allowed and flow.return_url else own_page, receipt)
-    if outcome.unused_code:
-        return pages.code_unused(links.public_status(flow.status), next_url if allowed else None).with_cookie(cookie)
-    return pages.redirect(next_url).with_cookie(cookie)

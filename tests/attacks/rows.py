@@ -33,4 +33,6 @@ ROWS = {
     34: "A role that allows more than its function does",
     35: "Refusals that reveal their cause",
     36: "A flood",
+    53: "Session mode: a callback without a state, led there by another page",
+    54: "A code that arrives after its flow has ended",
 }

@@ -21,7 +21,8 @@ from finch_connect.domain.grant import Declined, Exchange, Grant, NotSent, Uncle
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import flow_id_of, state_of
-from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome
+from finch_connect.flow.binding import CallbackRequest
+from finch_connect.flow.callback import InProgress, Outcome
 from finch_connect.flow.outbox import publish, unpublished_outcomes
 from finch_connect.flow.start import Browser, Confirm, NotStartable, Redirect, SessionUnavailable, start
 from finch_connect.flow.sweep import sweep

@@ -13,7 +13,8 @@ from finch_connect.domain.grant import Grant
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import flow_id_of, state_of
-from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome, callback
+from finch_connect.flow.binding import CallbackRequest
+from finch_connect.flow.callback import Answer, callback
 from finch_connect.flow.outbox import publish
 from finch_connect.flow.ports import CallbackPorts, ConnectPorts, QuarantinePorts, RelayPorts, SweeperPorts
 from finch_connect.flow.start import Browser, Redirect, StartAnswer, start
@@ -31,6 +32,7 @@ ENVIRONMENT = {
     "FINCH_CONNECT_URL": "https://connect.example.com",
     "FINCH_API_VERSION": "2020-09-17",
     "CONNECT_MODE": "static",
+    "STATELESS_CALLBACKS": "on",
     "LINK_POLICY": "signed",
     "ALLOWED_PRODUCTS": "company directory individual",
     "ALLOWED_CLIENT_TYPES": "production sandbox",
@@ -114,7 +116,7 @@ class World:
             cookies={redirect.flow_id: redirect.cookie},
         )
 
-    def callback(self, request: CallbackRequest) -> Outcome | InProgress:
+    def callback(self, request: CallbackRequest) -> Answer:
         """Handle a callback."""
         return callback(request, self.callback_ports, self.config)
 

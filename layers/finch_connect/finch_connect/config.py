@@ -39,6 +39,7 @@ class Config:
     finch_connect_url: str
     finch_api_version: str
     connect_mode: ConnectMode
+    stateless_callbacks: bool
     open_links: bool
     allowed_products: tuple[str, ...]
     allowed_client_types: frozenset[str]
@@ -90,6 +91,7 @@ def read(environment: Mapping[str, str]) -> Config:
         finch_connect_url=reader.text("FINCH_CONNECT_URL", _is_base_url),
         finch_api_version=reader.text("FINCH_API_VERSION", _matches(r"\d{4}-\d{2}-\d{2}")),
         connect_mode=ConnectMode(reader.text("CONNECT_MODE", _matches("static|session")) or "static"),
+        stateless_callbacks=reader.text("STATELESS_CALLBACKS", _matches("on|off")) == "on",
         open_links=reader.text("LINK_POLICY", _matches("signed|open")) == "open",
         allowed_products=reader.words("ALLOWED_PRODUCTS"),
         allowed_client_types=frozenset(reader.words("ALLOWED_CLIENT_TYPES")),

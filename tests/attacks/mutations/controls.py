@@ -25,8 +25,22 @@ class Mutation:
 
 MUTATIONS = [
     Mutation(
-        "the cookie check",
+        "without a state, no error settles a flow",
         _FLOW + "callback.py",
+        "    if attempt.row is not None and (request.error is not None or request.code is None):",
+        "    if False:",
+        (53,),
+    ),
+    Mutation(
+        "without a state, the answer names the customer",
+        _FLOW + "callback.py",
+        "    if claim.attempt.row is not None and complete.customer_id != claim.flow.customer_id:",
+        "    if False:",
+        (53,),
+    ),
+    Mutation(
+        "the cookie check",
+        _FLOW + "binding.py",
         "    if state_of(cookie, flow_id) != request.state:",
         "    if False:",
         (3,),
@@ -127,8 +141,8 @@ MUTATIONS = [
     ),
     Mutation(
         "the return URL check at the callback",
-        "functions/callback/app.py",
-        "flow.return_url is not None and is_allowed(flow.return_url, CONFIG.allowed_return_urls)",
+        _WEB + "callback_answer.py",
+        "flow.return_url is not None and is_allowed(flow.return_url, config.allowed_return_urls)",
         "flow.return_url is not None",
         (15,),
     ),
@@ -240,8 +254,8 @@ MUTATIONS = [
     Mutation(
         "no input in the log",
         "functions/callback/app.py",
-        '    logger.info("answered", flow_id=flow.flow_id,',
-        '    logger.info("answered", query=dict(request.query), flow_id=flow.flow_id,',
+        "    answer = callback(received, PORTS, CONFIG)",
+        '    answer = callback(received, PORTS, CONFIG)\n    logger.info("answered", query=dict(request.query))',
         (4, 33),
     ),
     Mutation(

@@ -13,7 +13,8 @@ from finch_connect.domain.flow import Flow, NotWritten, Status, Written
 from finch_connect.domain.grant import Declined, NotSent, Unclear
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import state_of
-from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome
+from finch_connect.flow.binding import CallbackRequest
+from finch_connect.flow.callback import InProgress, Outcome
 from tests.unit.conftest import CONNECTION, GRANT, REDIRECT_URI, SECRET_NAME, World
 
 
@@ -257,14 +258,6 @@ def test_without_an_echoed_state_the_one_live_session_is_taken_if_the_answer_nam
     assert session_world.callback(request).flow.status is Status.CONNECTED
     assert session_world.callback(request).flow.status is Status.CONNECTED, "a repeated callback gets the same answer"
     assert len(session_world.finch.exchanges) == 1
-
-
-def test_without_an_echoed_state_an_answer_that_names_no_customer_is_quarantined(session_world: World) -> None:
-    """Nothing then binds this code to this flow."""
-    redirect = session_world.started(customer_name="Acme Inc")
-    request = dataclasses.replace(session_world.callback_request(redirect), state=None)
-    flow = session_world.callback(request).flow
-    assert (flow.status, flow.reason) == (Status.QUARANTINED, "customer_mismatch")
 
 
 def test_without_an_echoed_state_two_live_flows_are_refused(session_world: World) -> None:

@@ -30,7 +30,7 @@ def test_an_error_during_introspection_keeps_the_token(
     with pytest.raises(type(error)):
         world.finish(world.started())
     assert world.row().status is Status.UNSTORED
-    assert grant_in(world.fallback.kept[world.row().attempt]).access_token == GRANT.access_token
+    assert grant_in(world.fallback.documents[world.row().attempt]).access_token == GRANT.access_token
 
 
 def test_an_error_during_the_store_keeps_the_token(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

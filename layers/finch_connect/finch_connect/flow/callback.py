@@ -7,8 +7,6 @@ Once bytes of the code have been sent, the claim is never released.
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,12 +18,13 @@ from finch_connect.domain.errors import (
     ServiceUnavailableError,
     TryAgainError,
 )
-from finch_connect.domain.flow import ConnectMode, Flow, NotWritten, Status, epoch_ms
+from finch_connect.domain.flow import Flow, NotWritten, Status, epoch_ms
 from finch_connect.domain.grant import Declined, Exchange, Grant, NotSent, Unclear
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.secret import Secret
-from finch_connect.domain.states import base64url, digest, flow_id_in, state_of
+from finch_connect.domain.states import base64url, digest, flow_id_of
 from finch_connect.flow import token_storage
+from finch_connect.flow.binding import Attempt, CallbackRequest, bind
 from finch_connect.flow.ports import CallbackPorts
 
 # Finch documents that denials come back on the redirect, but not how. These are OAuth's error (RFC 6749 section
@@ -42,12 +41,8 @@ _ERRORS = frozenset(
     }
 )
 
-_CODE = re.compile(r"[!-~]{1,512}")
-
 _NO_CUSTOMER = ""
-"""Stands for an echo that is required and missing. No customer has this id, because ids have 1 to 255 characters."""
-
-_MOST_COOKIES_WITHOUT_STATE = 8
+"""No customer has this id, because ids have 1 to 255 characters."""
 
 CLAIM_ID_BYTES = 16
 
@@ -56,16 +51,6 @@ _AFTER_THE_CLAIM = 1  # release the claim
 _AFTER_THE_EXCHANGE = 4  # lease, store or else the fallback, settle
 _AFTER_THE_STORE = 2  # the fallback, settle
 _AFTER_THE_FALLBACK = 1  # settle
-
-
-@dataclass(frozen=True, slots=True)
-class CallbackRequest:
-    """What arrived at the redirect URI. `cookies` are this browser's flow cookies by flow id."""
-
-    state: Secret | None
-    code: Secret | None
-    error: str | None
-    cookies: Mapping[str, Secret]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +69,30 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Unproven:
+    """A callback without a state did not prove that it belongs to this flow. The flow stays as it was.
+
+    Session mode only. `quarantine_id` names the token in quarantine that its code was exchanged for, if any. `code` is
+    True if Finch may have a connection for it.
+    """
+
+    flow: Flow
+    reason: str
+    code: bool = False
+    quarantine_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class InProgress:
     """Another request is working on the same callback. Ask again in two seconds."""
 
     flow: Flow
 
 
-def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> Outcome | InProgress:
+type Answer = Outcome | Unproven | InProgress
+
+
+def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> Answer:
     """Finish a flow, once. All calls share the request's one deadline, and each step reserves time for the next ones.
 
     Raises:
@@ -99,7 +101,7 @@ def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> 
         ServiceUnavailableError: the table did not answer. The sweeper finds what was written before.
     """
     # 1. Refuse what this browser did not start.
-    attempt = _bind(request, ports, config)
+    attempt = bind(request, ports, config)
 
     # 2. Claim the flow, once.
     claim = _claim(request, attempt, ports, config)
@@ -113,11 +115,13 @@ def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> 
 
     # 4. Exchange the code. Only while no byte of it was sent may the claim be released.
     grant = _exchange(request, claim, ports, config)
-    if isinstance(grant, Flow):
-        return _settle(grant, claim, ports)
+    if not isinstance(grant, Grant):
+        return grant if isinstance(grant, Unproven) else _settle(grant, claim, ports)
 
     # 5. Check that the answer fits the request.
-    checked = _check(grant, claim, ports, config)
+    checked = _check(request, grant, claim, ports, config)
+    if isinstance(checked, Unproven):
+        return checked
 
     # 6. Store the token: under its connection, in quarantine, or in the fallback. It is never dropped.
     outcome = _store(checked, claim, ports, config)
@@ -127,21 +131,11 @@ def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> 
 
 
 @dataclass(frozen=True, slots=True)
-class _Attempt:
-    """An attempt that this browser started: it holds the cookie from which the state was made."""
-
-    flow_id: str
-    cookie: Secret
-    state_hash: str
-    has_state: bool
-
-
-@dataclass(frozen=True, slots=True)
 class _Claim:
     """A flow that this request has claimed, and the secrets that it needs from here on."""
 
     flow: Flow
-    attempt: _Attempt
+    attempt: Attempt
     key: LinkKey
     client_secret: Future[Secret]
 
@@ -154,48 +148,13 @@ class _Checked:
     misfit: str | None
 
 
-def _bind(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _Attempt:
-    if request.code is not None and not _CODE.fullmatch(request.code.reveal()):
-        raise CallbackRefusedError("code_malformed")
-    if request.state is None:
-        if config.connect_mode is ConnectMode.SESSION:
-            return _bind_without_state(request, ports)
-        raise CallbackRefusedError("state_missing")
-    flow_id = flow_id_in(request.state.reveal())
-    if flow_id is None:
-        raise CallbackRefusedError("state_malformed")
-    cookie = request.cookies.get(flow_id)
-    if cookie is None:
-        raise CallbackRefusedError("cookie_missing", flow_id=flow_id)
-    if state_of(cookie, flow_id) != request.state:
-        raise CallbackRefusedError("cookie_wrong", flow_id=flow_id)
-    return _Attempt(flow_id, cookie, digest(request.state), has_state=True)
+def _claim(request: CallbackRequest, attempt: Attempt, ports: CallbackPorts, config: Config) -> _Claim | Answer:
+    """Claim the flow while the client secret and the link key are read. Without the key, release the claim.
 
-
-def _bind_without_state(request: CallbackRequest, ports: CallbackPorts) -> _Attempt:
-    """Return this browser's one live attempt. Nobody has verified that Finch echoes a state in session mode.
-
-    The missing proof is required later: Finch's answer must then name this flow's customer.
+    Without a state, only a code can prove anything, so nothing is claimed for an error or for nothing.
     """
-    if len(request.cookies) > _MOST_COOKIES_WITHOUT_STATE:
-        raise CallbackRefusedError("state_missing")
-    now = epoch_ms(ports.clock())
-    live: list[_Attempt] = []
-    for flow_id, cookie in request.cookies.items():
-        row, state_hash = ports.flows.get(flow_id), digest(state_of(cookie, flow_id))
-        if row is not None and row.state_hash == state_hash and row.mode is ConnectMode.SESSION:
-            repeated = request.code is not None and row.code_hash == digest(request.code)
-            if repeated or (row.status is Status.STARTED and row.deadline > now):
-                live.append(_Attempt(flow_id, cookie, state_hash, has_state=False))
-    if len(live) != 1:
-        raise CallbackRefusedError("state_missing")
-    return live[0]
-
-
-def _claim(
-    request: CallbackRequest, attempt: _Attempt, ports: CallbackPorts, config: Config
-) -> _Claim | Outcome | InProgress:
-    """Claim the flow while the client secret and the link key are read. Without the key, release the claim."""
+    if attempt.row is not None and (request.error is not None or request.code is None):
+        return Unproven(attempt.row, "state_missing")
     client_secret, link_key = ports.submit(ports.client_secrets.read), ports.submit(ports.keys.current)
     code_hash = digest(request.code) if request.code else None
     claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
@@ -210,7 +169,7 @@ def _claim(
 
 
 def _repeat(
-    request: CallbackRequest, row: Flow | None, attempt: _Attempt, link_key: Future[LinkKey]
+    request: CallbackRequest, row: Flow | None, attempt: Attempt, link_key: Future[LinkKey]
 ) -> Outcome | InProgress:
     """Answer a callback whose claim failed: the same browser gets the same answer again, any other gets a refusal."""
     refusal = CallbackRefusedError if request.code is None else CodeUnusedError
@@ -250,15 +209,19 @@ def _end_without_code(request: CallbackRequest, flow: Flow, ports: CallbackPorts
     return None
 
 
-def _exchange(request: CallbackRequest, claim: _Claim, ports: CallbackPorts, config: Config) -> Grant | Flow:
+def _exchange(request: CallbackRequest, claim: _Claim, ports: CallbackPorts, config: Config) -> Grant | Flow | Unproven:
     """Return what Finch granted, or the flow's outcome if it granted nothing or its answer is unclear.
 
-    Raises TryAgainError when no byte of the code was sent: the claim is released.
+    Without a state the code may be anyone's, so a failure proves nothing about this flow, and the claim is released.
+    Raises TryAgainError when no byte of the code was sent. The claim is then released as well.
     """
     flow, code = claim.flow, request.code or Secret("")
     client_secret = _or_release(claim.client_secret, flow, ports, config)
     with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
         answer = _post_code(code, flow, client_secret, ports)
+    if claim.attempt.row is not None and isinstance(answer, Declined | Unclear):
+        ports.flows.release(flow)
+        return Unproven(flow, answer.reason, code=isinstance(answer, Unclear))
     match answer:
         case NotSent(reason):
             ports.flows.release(flow)
@@ -288,17 +251,45 @@ def _post_code(code: Secret, flow: Flow, client_secret: Secret, ports: CallbackP
     return Declined(again.reason, answer.finch_request_id) if isinstance(again, NotSent) else again
 
 
-def _check(grant: Grant, claim: _Claim, ports: CallbackPorts, config: Config) -> _Checked:
-    """Return the grant, completed by introspection if it names no connection, and what does not fit."""
+def _check(
+    request: CallbackRequest, grant: Grant, claim: _Claim, ports: CallbackPorts, config: Config
+) -> _Checked | Unproven:
+    """Return the grant, completed by introspection if it names no connection, and what does not fit.
+
+    Without a state, the grant must name this flow's customer.
+    """
     try:
         with ports.deadline.reserving(_AFTER_THE_EXCHANGE * config.call_timeout):
             complete = grant if grant.connection_id else ports.finch.introspect(grant, deadline=ports.deadline)
     except Exception:
         _rescue(grant, claim, ports, config)
         raise
-    if not claim.attempt.has_state and complete.customer_id is None:
-        complete = dataclasses.replace(complete, customer_id=_NO_CUSTOMER)
+    if claim.attempt.row is not None and complete.customer_id != claim.flow.customer_id:
+        return _quarantine_unproven(request, complete, claim, ports, config)
     return _Checked(complete, token_storage.find_misfit(claim.flow, complete, config))
+
+
+def _quarantine_unproven(
+    request: CallbackRequest, grant: Grant, claim: _Claim, ports: CallbackPorts, config: Config
+) -> Unproven:
+    """Quarantine a token that is not proved to be this flow's, under an id of its own, and release the claim.
+
+    The flow can still finish, because the code was not its own. If the vault is away, the token waits in the fallback.
+    """
+    flow = claim.flow
+    stray = dataclasses.replace(
+        flow,
+        flow_id=flow_id_of(_NO_CUSTOMER, digest(request.code or Secret(""))),
+        customer_id=grant.customer_id or flow.customer_id,
+    )
+    reason = "customer_unknown" if grant.customer_id is None else "customer_mismatch"
+    try:
+        with ports.deadline.reserving(_AFTER_THE_STORE * config.call_timeout):
+            token_storage.quarantine(stray, grant, reason, ports, config, ports.clock())
+    except ServiceUnavailableError:
+        ports.fallback.put(stray.attempt, token_storage.document(stray, grant))
+    ports.flows.release(flow)
+    return Unproven(flow, reason, code=True, quarantine_id=stray.flow_id)
 
 
 def _store(checked: _Checked, claim: _Claim, ports: CallbackPorts, config: Config) -> Flow:

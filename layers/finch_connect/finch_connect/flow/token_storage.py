@@ -71,14 +71,14 @@ def store_grant(
     storing a token of this connection.
     """
     if misfit is not None or grant.connection_id is None or flow.claimed_at is None:
-        return _quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
+        return quarantine(flow, grant, misfit or "connection_unknown", ports, config, now)
 
     connection = connection_for(flow, grant, config.names.connection_secret(grant.connection_id))
     lease = ports.connections.acquire_lease(connection, now=epoch_ms(now))
     if isinstance(lease, Leased):
         return store_leased(flow, grant, connection, lease, ports, now)
     if lease.current.customer_id != flow.customer_id:
-        return _quarantine(flow, grant, "owner_mismatch", ports, config, now)
+        return quarantine(flow, grant, "owner_mismatch", ports, config, now)
     if (lease.current.stored_claim or 0) >= flow.claimed_at:
         # A later claim of the same customer has stored a newer token, which this one must not replace.
         return flow.settled(Status.CONNECTED, at=now, reason="superseded", reauthorized=True, **_outcome(grant))
@@ -171,7 +171,7 @@ def grant_in(text: Secret) -> Grant:
     return Grant.from_facts(Secret(content["access_token"]), content.get("finch_request_id"), facts)
 
 
-def _quarantine(flow: Flow, grant: Grant, reason: str, ports: StoragePorts, config: Config, now: datetime) -> Flow:
+def quarantine(flow: Flow, grant: Grant, reason: str, ports: StoragePorts, config: Config, now: datetime) -> Flow:
     """Quarantine the token until a person decides. Nothing is disconnected, because that may be the attacker's aim."""
     name = config.names.quarantine_secret(flow.flow_id)
     stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=False)

@@ -107,6 +107,16 @@ def code_unused(status: Status, next_url: str | None) -> Response:
     return page(title, content)
 
 
+def unproven(*, as_json: bool = False) -> Response:
+    """Return the page for a callback without a state that changed nothing."""
+    if as_json:
+        return json_body(200, {"status": Status.STARTED.value})
+    return page(
+        "Not connected yet",
+        "<p>You came back without a completed connection. Nothing has changed. To connect, open your link again.</p>",
+    )
+
+
 def in_progress(*, as_json: bool = False) -> Response:
     """Return the page that refreshes every two seconds until the flow has settled."""
     headers = {"Refresh": "2"}
