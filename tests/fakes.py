@@ -104,7 +104,13 @@ class FakeFlowTable(Service):
             return NotWritten(row)
         return self._write(
             dataclasses.replace(
-                row, status=Status.STARTED, due_at=row.deadline, claimed_at=None, claim_id=None, code_hash=None
+                row,
+                status=Status.STARTED,
+                due_at=row.deadline,
+                claimed_at=None,
+                claim_id=None,
+                code_hash=None,
+                searched_at=None,
             )
         )
 
@@ -115,6 +121,13 @@ class FakeFlowTable(Service):
             return NotWritten(row)
         self.settled_calls.append(settled)
         return self._write(dataclasses.replace(settled, code_hash=row.code_hash))
+
+    def mark_searched(self, flow: Flow, *, at: int, due_at: int) -> Written | NotWritten:
+        self._check()
+        row = self.flows.get(flow.flow_id)
+        if row is None or not _unchanged(row, flow, flow.status):
+            return NotWritten(row)
+        return self._write(dataclasses.replace(row, searched_at=at, due_at=due_at))
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         self._check()
@@ -137,12 +150,12 @@ class FakeFlowTable(Service):
         before = self.connections.get(connection.connection_id)
         if before is not None:
             same = before.flow_id == connection.flow_id and before.claimed_at <= connection.claimed_at
-            free = before.leased_until is None and (before.stored_claim or 0) < connection.claimed_at
+            free = before.leased_until is None and (before.stored_granted_at or 0) < connection.granted_at
             if before.customer_id != connection.customer_id or not (same or free):
                 return LeaseRefused(before)
-        stored_claim = before.stored_claim if before else None
+        stored_granted_at = before.stored_granted_at if before else None
         self.connections[connection.connection_id] = dataclasses.replace(
-            connection, leased_until=now + LEASE_MS, stored_claim=stored_claim
+            connection, leased_until=now + LEASE_MS, stored_granted_at=stored_granted_at
         )
         return Leased(before)
 
@@ -150,8 +163,8 @@ class FakeFlowTable(Service):
         self._check()
         row = self.connections.get(connection_id)
         if row is not None and (row.flow_id, row.claimed_at) == (flow_id, claimed_at):
-            newest = claimed_at if stored else row.stored_claim
-            self.connections[connection_id] = dataclasses.replace(row, leased_until=None, stored_claim=newest)
+            newest = row.granted_at if stored else row.stored_granted_at
+            self.connections[connection_id] = dataclasses.replace(row, leased_until=None, stored_granted_at=newest)
 
     def leases(self, now: int) -> Iterator[Connection]:
         self._check()
@@ -173,10 +186,15 @@ def _unchanged(row: Flow, read: Flow, was: Status) -> bool:
 
 
 class FakeVault(Service):
-    """`ports.Vault` in a dict: for each secret's name, its versions in order."""
+    """`ports.Vault` in dicts: for each secret's name, its versions in order, and those that were superseded."""
 
     def __init__(self) -> None:
         self.secrets: dict[str, dict[str, Secret]] = {}
+        self.superseded: dict[str, dict[str, Secret]] = {}
+
+    def put_superseded(self, name: str, text: Secret, *, version: str) -> None:
+        self._check()
+        self.superseded.setdefault(name, {})[version] = text
 
     def put(self, name: str, text: Secret, *, version: str, exists: bool) -> StoredSecret:  # noqa: ARG002  # only a hint
         self._check()
@@ -185,7 +203,8 @@ class FakeVault(Service):
 
     def find(self, name: str, *, version: str) -> StoredSecret | None:
         self._check()
-        return self._stored(name, version) if version in self.secrets.get(name, {}) else None
+        found = [known for known in self.secrets.get(name, {}) if known.startswith(version)]
+        return self._stored(name, found[-1]) if found else None
 
     @staticmethod
     def _stored(name: str, version: str) -> StoredSecret:
@@ -209,6 +228,10 @@ class FakeFallback(Service):
     def delete(self, attempt: str) -> None:
         self._check()
         self.documents.pop(attempt, None)
+
+    def attempts(self) -> Iterator[str]:
+        self._check()
+        return iter(list(self.documents))
 
 
 class FakeClientSecrets(Service):

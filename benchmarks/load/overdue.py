@@ -119,8 +119,8 @@ def _overdue_flow(kind: str, index: int) -> Flow:
     match kind:
         case "left":
             return started
-        case "interrupted":
-            return claimed
+        case "interrupted":  # an earlier sweep has searched for its token
+            return replace(claimed, searched_at=ago)
         case "unpublished":
             return replace(claimed.settled(Status.DENIED, at=now, reason="access_denied"), due_at=ago)
         case _:

@@ -86,8 +86,12 @@ ABANDONED = (
 )
 """A link that was opened and never finished, without the sweeper's query."""
 
-SWEEP = (Call("sweeper", "dynamodb:Query"), Call("sweeper", "dynamodb:Query"))
-"""One sweep with nothing to do: it queries leases, then flows."""
+SWEEP = (
+    Call("sweeper", "dynamodb:Query"),
+    Call("sweeper", "dynamodb:Query"),
+    Call("sweeper", "ssm:GetParametersByPath"),
+)
+"""One sweep with nothing to do: it queries leases, then flows, then lists the fallback."""
 
 LOG_BYTES = {"connect": 375, "callback": 515, "relay": 630, "sweeper": 425}
 """Bytes that one invocation of a function logs, including its metrics. The relay's number is for one event."""
@@ -150,7 +154,7 @@ def _flow_rows() -> dict[str, Mapping[str, Any]]:
         "abandoned": item_of(abandoned),
         "abandoned_published": item_of(dataclasses.replace(abandoned, due_at=None, published_at=started_at)),
         "leased": leased,
-        "connection": {**released, "stored_claim": value("stored_claim", started_at)},
+        "connection": {**released, "stored_granted_at": value("stored_granted_at", started_at)},
     }
 
 

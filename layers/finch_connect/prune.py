@@ -18,7 +18,7 @@ OPERATIONS = {
     "events": {"PutEvents"},
     "secretsmanager": {"CreateSecret", "DescribeSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret"},
     "sqs": {"SendMessage"},
-    "ssm": {"DeleteParameter", "GetParameter", "PutParameter"},
+    "ssm": {"DeleteParameter", "GetParameter", "GetParametersByPath", "PutParameter"},
 }
 """What the adapters call, by service. A test compares it with what they really call."""
 

@@ -331,7 +331,7 @@ class FlowMachine(RuleBasedStateMachine):
         """End all outages and run the sweeper: then every flow is settled and published, and no token waits."""
         for part in PARTS:
             getattr(self.world, part).down = False
-        for _ in range(3):
+        for _ in range(4):
             self.world.clock.now += timedelta(days=2)
             sweep(self.world.sweeper_ports, self.world.config)
         published = {flow.event_id for flow in self.world.bus.published}
@@ -347,9 +347,9 @@ class FlowMachine(RuleBasedStateMachine):
         settled = self.world.table.settled_calls
         explained = [flow for flow in settled if flow.reason in {"token_lost", "superseded", "interrupted"}]
         assert len(self.finch.issued.keys() - vaulted) <= len(explained), "a token not in the vault has a row's reason"
-        stored = {flow.secret_version_id for flow in rows if flow.secret_arn}
-        versions = {version for versions in self.world.vault.secrets.values() for version in versions}
-        assert versions <= stored | {flow.state_hash for flow in settled if flow.reason == "token_lost"}, (
+        stored = {flow.version_prefix for flow in rows if flow.secret_arn}
+        versions = {version[:32] for versions in self.world.vault.secrets.values() for version in versions}
+        assert versions <= stored | {flow.version_prefix for flow in settled if flow.reason == "token_lost"}, (
             "none is stray"
         )
         assert all(row.leased_until is None for row in self.world.table.connections.values()), "no lease lasts"

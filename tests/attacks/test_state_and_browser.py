@@ -284,7 +284,7 @@ def test_09_a_connection_is_leased_neither_to_another_customer_nor_to_an_older_c
     connection = Connection(secrets.token_hex(8), "owner", "A", NOW, "v" * 64, "finch/x", "gusto", ("company",))
     table.acquire_lease(connection, now=NOW)
     table.end_lease(connection.connection_id, flow_id="A", claimed_at=NOW, stored=True)
-    current = dataclasses.replace(connection, stored_claim=NOW)
+    current = dataclasses.replace(connection, stored_granted_at=NOW)
     key = {"TableName": static_stack.outputs["TableName"], "Key": connection_key(connection.connection_id)}
     before = static_stack.client("dynamodb").get_item(**key)["Item"]
     assert table.acquire_lease(dataclasses.replace(connection, **fact), now=NOW) == LeaseRefused(current)  # type: ignore[arg-type]

@@ -153,7 +153,7 @@ def _bus_is_unavailable(stack: RunningStack, finch: Simulator) -> None:
 def _flows_are_overdue(stack: RunningStack) -> None:
     claimed_at = int(time.time() * 1000) - 180_000
     overdue(stack, Status.STARTED)
-    interrupted = overdue(stack, Status.CLAIMED, claimed_at=claimed_at)
+    interrupted = overdue(stack, Status.CLAIMED, claimed_at=claimed_at, searched_at=claimed_at)
     quarantined = flow_id_of("quarantined, then the function died", uuid.uuid4().hex)
     name = f"finch/{stack.deployed.stage}/quarantine/{quarantined}"
     version = stack.client("secretsmanager").create_secret(Name=name, SecretString="{}")["VersionId"]

@@ -10,10 +10,9 @@ import pytest
 
 from finch_connect.adapters.items import flow_of, item_of, read_stream_record
 from finch_connect.adapters.table import DynamoFlowTable
-from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import CLAIM_GRACE_MS, ConnectMode, Flow, NotWritten, StartRule, Status, Written
-from finch_connect.flow.ports import ConnectionTable, FlowTable
+from finch_connect.flow.ports import FlowTable
 from tests.fakes import NOW, FakeFlowTable
 
 FLOW = Flow(
@@ -218,6 +217,21 @@ def test_a_published_outcome_is_no_longer_due(table: FlowTable) -> None:
     assert list(table.due(2**53)) == []
 
 
+def test_a_search_is_noted_and_repeated_later(table: FlowTable) -> None:
+    """Only on the row that was read, and a released claim starts without it."""
+    put(table, with_status(Status.CLAIMED))
+    row = table.get(FLOW.flow_id)
+    assert row is not None
+    written = table.mark_searched(row, at=7_000, due_at=8_000)
+    assert isinstance(written, Written)
+    assert (written.flow.status, written.flow.searched_at, written.flow.due_at) == (Status.CLAIMED, 7_000, 8_000)
+    other = dataclasses.replace(row, state_hash="f" * 64)
+    assert isinstance(table.mark_searched(other, at=1, due_at=1), NotWritten)
+    released = table.release(written.flow)
+    assert isinstance(released, Written)
+    assert released.flow.searched_at is None
+
+
 def test_publishing_an_earlier_attempt_leaves_the_new_one_alone(table: FlowTable) -> None:
     """The relay may run after the link was started again."""
     put(table, with_status(Status.FAILED))
@@ -236,101 +250,6 @@ def test_due_rows_come_most_overdue_first(table: FlowTable) -> None:
     assert [flow.due_at for flow in table.due(6_500)] == [5_000, 6_000]
 
 
-MINE = Connection(
-    connection_id="c-1",
-    customer_id="acme",
-    flow_id="f-1",
-    claimed_at=2_000,
-    version="a" * 64,
-    secret_name="finch/dev/connections/c-1",
-    provider_id="gusto",
-    products=("company",),
-    client_type="sandbox",
-    finch_request_id="r-1",
-)
-LEASED = dataclasses.replace(MINE, leased_until=5_000 + LEASE_MS)
-STORED = dataclasses.replace(MINE, stored_claim=2_000)
-LATER = dataclasses.replace(MINE, flow_id="f-2", claimed_at=3_000, version="b" * 64)
-
-
-def stored(table: ConnectionTable, connection: Connection) -> None:
-    """Lease a connection and store its token, as a successful flow does."""
-    assert isinstance(table.acquire_lease(connection, now=5_000), Leased)
-    table.end_lease(connection.connection_id, flow_id=connection.flow_id, claimed_at=connection.claimed_at, stored=True)
-
-
-def test_a_new_connection_is_leased_to_its_first_claim(table: ConnectionTable) -> None:
-    """The same claim gets the lease again, because the first answer may have been lost."""
-    assert table.acquire_lease(MINE, now=5_000) == Leased(None)
-    assert table.acquire_lease(MINE, now=5_000) == Leased(LEASED)
-
-
-def test_a_later_claim_of_the_same_customer_gets_the_lease(table: ConnectionTable) -> None:
-    """On a reconnect the newest token wins, and an older one never replaces it."""
-    stored(table, MINE)
-    assert table.acquire_lease(LATER, now=5_000) == Leased(STORED)
-    table.end_lease("c-1", flow_id="f-2", claimed_at=3_000, stored=True)
-    assert table.acquire_lease(MINE, now=5_000) == LeaseRefused(dataclasses.replace(LATER, stored_claim=3_000))
-
-
-def test_while_one_claim_has_the_lease_no_other_gets_it(table: ConnectionTable) -> None:
-    """No later and no earlier claim gets it, however much time passes. Only `end_lease` ends a lease."""
-    table.acquire_lease(MINE, now=5_000)
-    earlier = dataclasses.replace(MINE, flow_id="f-0", claimed_at=1_000)
-    for other in (LATER, earlier):
-        assert table.acquire_lease(other, now=9_999_999) == LeaseRefused(LEASED)
-    table.end_lease("c-1", flow_id="f-1", claimed_at=2_000, stored=False)
-    assert table.acquire_lease(earlier, now=5_000) == Leased(MINE), "nothing newer is stored"
-
-
-def test_a_restarted_flow_takes_over_the_lease_of_its_earlier_attempt(table: ConnectionTable) -> None:
-    """The earlier attempt has ended, or the flow could not have restarted. The earlier function is then too late."""
-    table.acquire_lease(MINE, now=5_000)
-    restarted = dataclasses.replace(MINE, claimed_at=4_000)
-    assert table.acquire_lease(restarted, now=5_000) == Leased(LEASED)
-    assert isinstance(table.acquire_lease(MINE, now=5_000), LeaseRefused)
-
-
-def test_only_the_leasing_claim_ends_a_lease(table: ConnectionTable) -> None:
-    """Ending a lease that does not exist creates no row."""
-    table.end_lease("c-1", flow_id="f-1", claimed_at=2_000, stored=True)
-    assert list(table.leases(2**53)) == []
-    table.acquire_lease(MINE, now=5_000)
-    for flow_id, claimed_at in (("f-2", 2_000), ("f-1", 1_999)):
-        table.end_lease("c-1", flow_id=flow_id, claimed_at=claimed_at, stored=True)
-    assert list(table.leases(5_000 + LEASE_MS)) == [LEASED]
-
-
-def test_expired_leases_are_found(table: ConnectionTable) -> None:
-    """The sweeper reads them, because their functions may have died. Due flows are not among them."""
-    table.acquire_lease(MINE, now=5_000)
-    other = dataclasses.replace(MINE, connection_id="c-2")
-    table.acquire_lease(other, now=4_000)
-    assert list(table.leases(4_000 + LEASE_MS - 1)) == []
-    found = [connection.connection_id for connection in table.leases(5_000 + LEASE_MS)]
-    assert found == ["c-2", "c-1"]
-    table.end_lease("c-2", flow_id="f-1", claimed_at=2_000, stored=False)
-    assert list(table.leases(2**53)) == [LEASED]
-
-
-def test_a_connection_never_changes_its_owner(table: ConnectionTable) -> None:
-    """A later claim of another customer is refused, whether a token is stored or not."""
-    other = dataclasses.replace(MINE, customer_id="globex", flow_id="f-2", claimed_at=9_000)
-    table.acquire_lease(MINE, now=5_000)
-    assert table.acquire_lease(other, now=5_000) == LeaseRefused(LEASED)
-    stored(table, MINE)
-    assert table.acquire_lease(other, now=5_000) == LeaseRefused(STORED)
-
-
-def test_what_finch_did_not_name_is_left_out(table: ConnectionTable) -> None:
-    """An older application may get only a token and a connection. Values of an earlier answer are then removed."""
-    stored(table, MINE)
-    bare = dataclasses.replace(LATER, products=(), provider_id=None, client_type=None, finch_request_id=None)
-    table.acquire_lease(bare, now=5_000)
-    found = dataclasses.replace(bare, stored_claim=2_000, leased_until=5_000 + LEASE_MS)
-    assert table.acquire_lease(bare, now=5_000) == Leased(found)
-
-
 def test_a_missing_table_is_reported_without_the_message_of_aws(aws: None) -> None:
     """AWS's messages may quote the request, so the error has only the code."""
     table = DynamoFlowTable(boto3.client("dynamodb"), "no-such-table")
@@ -344,7 +263,8 @@ def test_stream_records_of_flows_are_read_and_of_connections_are_not(dynamodb_ta
     """The relay gets records of both kinds of rows."""
     client, name = dynamodb_table
     table = DynamoFlowTable(client, name)
-    table.acquire_lease(MINE, now=5_000)
+    connection = Connection("c-1", "acme", FLOW.flow_id, 2_000, "a" * 64, "finch/dev/connections/c-1", None, None)
+    table.acquire_lease(connection, now=5_000)
     connection = client.get_item(TableName=name, Key={"id": {"S": "connection#c-1"}})["Item"]
     assert read_stream_record({"NewImage": connection}) == (None, None)
     assert read_stream_record({"OldImage": item_of(FLOW), "NewImage": item_of(EVERYTHING)}) == (FLOW, EVERYTHING)

@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from finch_connect.adapters.vault import SecretsManagerVault
+from finch_connect.adapters.vault import SUPERSEDED_LABEL, SecretsManagerVault
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.secret import Secret
 from finch_connect.flow.ports import Fallback, Vault
@@ -95,6 +95,35 @@ def test_an_error_of_the_vault_does_not_show_what_was_sent(secrets_manager: Any)
         vault.put(NAME, Secret(""), version="too-short", exists=False)
     assert caught.value.__suppress_context__
     assert "too-short" not in f"{caught.value} {caught.value.fields}"
+
+
+def test_a_version_is_found_by_how_its_id_begins(vault: Vault) -> None:
+    """The rest of the id depends on the text, which the sweeper does not know."""
+    stored = vault.put(NAME, Secret("one"), version=FIRST, exists=False)
+    assert vault.find(NAME, version=FIRST[:32]) == stored
+    assert vault.find(NAME, version=SECOND[:32]) is None
+
+
+def test_a_superseded_token_is_kept_and_is_not_current(secrets_manager: Any) -> None:
+    """It stays readable under its label. The newer token is still the current version."""
+    vault = SecretsManagerVault(secrets_manager, "dev", None)
+    vault.put(NAME, Secret("newer"), version=FIRST, exists=False)
+    vault.put_superseded(NAME, Secret("older"), version=SECOND)
+    assert current(secrets_manager) == "newer"
+    kept = secrets_manager.get_secret_value(SecretId=NAME, VersionStage=SUPERSEDED_LABEL)
+    assert (kept["SecretString"], kept["VersionId"]) == ("older", SECOND)
+    vault.put_superseded(NAME, Secret("older"), version=SECOND)
+    assert current(secrets_manager) == "newer", "a repetition changes nothing"
+
+
+def test_the_attempts_in_the_fallback_are_listed(fallback: Fallback) -> None:
+    """The sweeper finds a token that was left over. AWS returns ten names in a page."""
+    attempts = [f"{number:022}.{'a' * 16}" for number in range(12)]
+    for attempt in attempts:
+        fallback.put(attempt, Secret("one"))
+    assert sorted(fallback.attempts()) == attempts
+    fallback.delete(attempts[0])
+    assert sorted(fallback.attempts()) == attempts[1:]
 
 
 def test_a_token_stays_in_the_fallback_until_it_is_deleted(fallback: Fallback) -> None:

@@ -44,7 +44,7 @@ def test_secrets_are_revealed_where_they_are_used_and_nowhere_else() -> None:
         f"{package}/adapters/finch.py",
         f"{package}/adapters/vault.py",
         f"{package}/flow/token_storage.py",
-        f"{package}/flow/callback.py",
+        f"{package}/flow/binding.py",
         f"{package}/web/apigateway.py",
         f"{package}/domain/jws.py",
         f"{package}/flow/start.py",

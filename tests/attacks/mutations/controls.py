@@ -90,8 +90,8 @@ MUTATIONS = [
     Mutation(
         "lease: never for an older token",
         _ADAPTERS + "table.py",
-        "stored_claim < :claimed_at",
-        "stored_claim <> :claimed_at",
+        "stored_granted_at < :claimed_at",
+        "stored_granted_at <> :claimed_at",
         (9,),
     ),
     Mutation(

@@ -91,4 +91,4 @@ def test_a_connections_lease_ends_when_its_outcome_is_published(world: World) ->
     assert world.table.connections[CONNECTION].leased_until is not None
     publish([flow], world.relay_ports)
     row = world.table.connections[CONNECTION]
-    assert (row.leased_until, row.stored_claim) == (None, flow.claimed_at)
+    assert (row.leased_until, row.stored_granted_at) == (None, flow.claimed_at)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -55,6 +55,18 @@ class ParameterFallback:
             except ClientError as error:
                 if code_of(error) != "ParameterNotFound":
                     raise
+
+    def attempts(self) -> Iterator[str]:
+        """See `ports.Fallback.attempts`."""
+        query: dict[str, Any] = {"Path": self._prefix}
+        while True:
+            with translated("GetParametersByPath"):
+                page = self._client.get_parameters_by_path(**query)
+                names = [one["Name"] for one in page["Parameters"]]
+            yield from (name.rpartition("/")[2] for name in names)
+            if not page.get("NextToken"):
+                return
+            query["NextToken"] = page["NextToken"]
 
     def _name(self, attempt: str) -> str:
         return f"{self._prefix}/{attempt}"

@@ -6,6 +6,7 @@ The authorization code is single-use, so it is posted again only after an answer
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
@@ -102,7 +103,8 @@ class FinchApi:
         if answer.status != HTTPStatus.OK or answer.content is None:
             return grant
         # What the exchange said holds; introspection only adds to it.
-        return _grant(grant.access_token, {**answer.content, **grant.facts}, grant.finch_request_id)
+        complete = _grant(grant.access_token, {**answer.content, **grant.facts}, grant.finch_request_id)
+        return dataclasses.replace(complete, granted_at=grant.granted_at)
 
     def open(
         self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret, deadline: Deadline

@@ -24,7 +24,18 @@ type Item = Mapping[str, Mapping[str, Any]]
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Flow)}
 _NUMBERS = frozenset(
-    {"stored_claim", "started_at", "deadline", "expires", "due_at", "claimed_at", "settled_at", "published_at"}
+    {
+        "granted_at",
+        "stored_granted_at",
+        "started_at",
+        "deadline",
+        "expires",
+        "due_at",
+        "claimed_at",
+        "searched_at",
+        "settled_at",
+        "published_at",
+    }
 )
 _CONNECTION_FIELDS = {field.name for field in dataclasses.fields(Connection)} - {"connection_id", "leased_until"}
 _LISTS = frozenset({"products", "granted_products"})
@@ -93,7 +104,7 @@ def connection_of(item: Item) -> Connection:
 
 def lease_of(connection: Connection, *, until: int) -> dict[str, Mapping[str, Any]]:
     """Return the attributes of a connection's row while it is leased to its claim (`until`: epoch ms)."""
-    contents = {name: getattr(connection, name) for name in _CONNECTION_FIELDS - {"stored_claim"}}
+    contents = {name: getattr(connection, name) for name in _CONNECTION_FIELDS - {"stored_granted_at"}}
     item = {name: value(name, content) for name, content in contents.items() if content is not None}
     return {**item, "status": {"S": "active"}, "due": {"S": LEASE_PARTITION}, "due_at": value("due_at", until)}
 

@@ -53,6 +53,10 @@ _MAY_BE_UNKNOWN = ("provider_id", "client_type", "products", "finch_request_id")
 """What Finch may leave out of an answer. It is then removed from the connection's row, where it may be old."""
 
 
+_STORED = "SET stored_granted_at = if_not_exists(granted_at, :claimed_at) "
+"""Rows that were leased by the version before have no `granted_at`."""
+
+
 class DynamoFlowTable:
     """Implements `ports.FlowTable` and `ports.ConnectionTable` on one table."""
 
@@ -106,7 +110,7 @@ class DynamoFlowTable:
         return self._update(
             claimed.flow_id,
             {"status": Status.STARTED, "due_at": claimed.deadline},
-            remove=("claimed_at", "claim_id", "code_hash"),
+            remove=("claimed_at", "claim_id", "code_hash", "searched_at"),
             **_unchanged(claimed, Status.CLAIMED),
         )
 
@@ -122,6 +126,11 @@ class DynamoFlowTable:
             remove=(*gone, "published_at"),
             **_unchanged(settled, was),
         )
+
+    def mark_searched(self, flow: Flow, *, at: int, due_at: int) -> Written | NotWritten:
+        """See `ports.FlowTable.mark_searched`."""
+        changes = {"searched_at": at, "due_at": due_at}
+        return self._update(flow.flow_id, changes, **_unchanged(flow, flow.status))
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         """See `ports.FlowTable.mark_published`."""
@@ -160,7 +169,7 @@ class DynamoFlowTable:
                     ConditionExpression=(
                         "attribute_not_exists(id) OR (customer_id = :customer_id AND "
                         "((flow_id = :flow_id AND claimed_at <= :claimed_at) OR (attribute_not_exists(due_at) AND "
-                        "(attribute_not_exists(stored_claim) OR stored_claim < :claimed_at))))"
+                        "(attribute_not_exists(stored_granted_at) OR stored_granted_at < :granted_at))))"
                     ),
                     ExpressionAttributeNames=_NAMES,
                     ExpressionAttributeValues=values,
@@ -177,7 +186,7 @@ class DynamoFlowTable:
             self._conditional(
                 self._client.update_item,
                 Key=connection_key(connection_id),
-                UpdateExpression=("SET stored_claim = :claimed_at " if stored else "") + "REMOVE due, due_at",
+                UpdateExpression=(_STORED if stored else "") + "REMOVE due, due_at",
                 ConditionExpression="flow_id = :flow_id AND claimed_at = :claimed_at",
                 ExpressionAttributeValues={":flow_id": {"S": flow_id}, ":claimed_at": claim},
             )

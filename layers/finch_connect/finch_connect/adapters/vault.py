@@ -10,6 +10,9 @@ from finch_connect.adapters.aws import code_of, translated
 from finch_connect.domain.connection import StoredSecret
 from finch_connect.domain.secret import Secret
 
+SUPERSEDED_LABEL = "SUPERSEDED"
+"""The staging label of the last token that was already out of date when it was stored."""
+
 
 class SecretsManagerVault:
     """Implements `ports.Vault`. `kms_key_id` None: the AWS managed key."""
@@ -31,6 +34,13 @@ class SecretsManagerVault:
                 first(name, text, version) or second(name, text, version) or self._restore_and_put(name, text, version)
             )
 
+    def put_superseded(self, name: str, text: Secret, *, version: str) -> None:
+        """See `ports.Vault.put_superseded`. Without a staging label AWS would make the version the current one."""
+        with translated("PutSecret"):
+            if self._put(name, text, version, VersionStages=[SUPERSEDED_LABEL]) is None:
+                self._client.restore_secret(SecretId=name)
+                self._put(name, text, version, VersionStages=[SUPERSEDED_LABEL])
+
     def find(self, name: str, *, version: str) -> StoredSecret | None:
         """See `ports.Vault.find`. It reads a secret's description, never the secret."""
         with translated("DescribeSecret"):
@@ -40,9 +50,10 @@ class SecretsManagerVault:
                 if code_of(error) == "ResourceNotFoundException":
                     return None
                 raise
-            if "DeletedDate" in answer or version not in answer["VersionIdsToStages"]:
+            found = [known for known in answer["VersionIdsToStages"] if known.startswith(version)]
+            if "DeletedDate" in answer or not found:
                 return None
-            return StoredSecret(arn=answer["ARN"], version_id=version)
+            return StoredSecret(arn=answer["ARN"], version_id=found[-1])
 
     def _create(self, name: str, text: Secret, version: str) -> StoredSecret | None:
         """Create the secret. Returns None if it exists, or if its deletion is pending."""
@@ -56,7 +67,7 @@ class SecretsManagerVault:
             **self._creation,
         )
 
-    def _put(self, name: str, text: Secret, version: str) -> StoredSecret | None:
+    def _put(self, name: str, text: Secret, version: str, **labels: list[str]) -> StoredSecret | None:
         """Put a version. Returns None if the secret does not exist, or if its deletion is pending."""
         return self._stored(
             {"ResourceNotFoundException", "InvalidRequestException"},
@@ -64,6 +75,7 @@ class SecretsManagerVault:
             SecretId=name,
             ClientRequestToken=version,
             SecretString=text.reveal(),
+            **labels,
         )
 
     def _restore_and_put(self, name: str, text: Secret, version: str) -> StoredSecret:

@@ -16,9 +16,11 @@ LEASE_MS = 60_000
 class Connection:
     """One row `connection#<connection_id>`: its owner, and the claim that stores or last stored its token.
 
-    `claimed_at` (epoch ms) orders tokens, because the later claim was exchanged later. `version` is the secret version
-    that this claim stores. While it stores, the row is leased until `leased_until` (epoch ms), and no other claim
-    stores. `stored_claim` is the claim of the newest token that is known to be in the vault.
+    `flow_id` and `claimed_at` (epoch ms) name the claim. `granted_at` (epoch ms) orders tokens: it is the moment of
+    Finch's answer, because a claim that had to retry may get a newer token than a later claim. `version` is how the id
+    of the secret version begins that this claim stores. While it stores, the row is leased until `leased_until` (epoch
+    ms), and no other claim stores. `stored_granted_at` is when the newest token that is known to be in the vault was
+    granted.
     """
 
     connection_id: str
@@ -31,8 +33,14 @@ class Connection:
     products: tuple[str, ...] | None
     client_type: str | None = None
     finch_request_id: str | None = None
-    stored_claim: int | None = None
+    granted_at: int = 0
+    stored_granted_at: int | None = None
     leased_until: int | None = None
+
+    def __post_init__(self) -> None:
+        """Order a row that the version before wrote by its claim."""
+        if not self.granted_at:
+            object.__setattr__(self, "granted_at", self.claimed_at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,7 @@ class Leased:
     @property
     def is_reauthorization(self) -> bool:
         """Return whether the vault already holds a token of this connection."""
-        return self.before is not None and self.before.stored_claim is not None
+        return self.before is not None and self.before.stored_granted_at is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class Flow:
     metadata: Mapping[str, object] | None = None
     claimed_at: int | None = None
     claim_id: str | None = None
+    searched_at: int | None = None
     code_hash: str | None = None
     settled_at: int | None = None
     reason: str | None = None
@@ -104,6 +105,11 @@ class Flow:
         """Return the event's id: SHA-256 over flow, attempt and status, 32 hex digits. Each delivery has the same."""
         material = f"{self.flow_id}\0{self.state_hash}\0{self.status}"
         return hashlib.sha256(material.encode()).hexdigest()[:32]
+
+    @property
+    def version_prefix(self) -> str:
+        """Return how the ids of all secret versions of this attempt begin. The rest depends on the stored text."""
+        return self.state_hash[:32]
 
     @property
     def attempt(self) -> str:
@@ -143,6 +149,10 @@ PUBLISH_GRACE_MS = 120_000
 
 CLAIM_GRACE_MS = 120_000
 """How long a claim may run before the sweeper takes over. Longer than any function's timeout and any lease."""
+
+
+SEARCH_GRACE_MS = 240_000
+"""How long a token that was not found is searched for again, before its flow is reported as orphaned."""
 
 
 @dataclass(frozen=True, slots=True)

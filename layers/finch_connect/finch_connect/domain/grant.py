@@ -15,7 +15,10 @@ GRANT_LISTS = ("products", "entity_ids")
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Finch's answer to a successful exchange. Only the token is certain (Finch docs: older applications)."""
+    """Finch's answer to a successful exchange. Only the token is certain (Finch docs: older applications).
+
+    `granted_at` is when Finch's answer arrived, in epoch ms.
+    """
 
     access_token: Secret
     finch_request_id: str | None
@@ -26,6 +29,7 @@ class Grant:
     connection_type: str | None = None
     products: tuple[str, ...] | None = None
     entity_ids: tuple[str, ...] = ()
+    granted_at: int | None = None
 
     @classmethod
     def from_facts(cls, access_token: Secret, finch_request_id: str | None, facts: Mapping[str, Any]) -> Grant:

@@ -231,7 +231,7 @@ def _exchange(request: CallbackRequest, claim: _Claim, ports: CallbackPorts, con
         case Unclear(reason, finch_request_id):
             return flow.settled(Status.ORPHANED, at=ports.clock(), reason=reason, finch_request_id=finch_request_id)
         case Grant():
-            return answer
+            return dataclasses.replace(answer, granted_at=epoch_ms(ports.clock()))
 
 
 def _post_code(code: Secret, flow: Flow, client_secret: Secret, ports: CallbackPorts) -> Exchange:

@@ -72,6 +72,10 @@ class FlowTable(Protocol):
         """Write an outcome if the row still has the attempt, claim and deadline that were read, and status `was`."""
         ...
 
+    def mark_searched(self, flow: Flow, *, at: int, due_at: int) -> Written | NotWritten:
+        """Note that this flow's token was not found (`at`), and search again from `due_at` on (both epoch ms)."""
+        ...
+
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         """Note that this outcome was published (`at`: epoch ms), if the row still holds it."""
         ...
@@ -117,8 +121,12 @@ class Vault(Protocol):
         """
         ...
 
+    def put_superseded(self, name: str, text: Secret, *, version: str) -> None:
+        """Store `text` as a version of secret `name` that is not the current one. Raises ServiceUnavailableError."""
+        ...
+
     def find(self, name: str, *, version: str) -> StoredSecret | None:
-        """Return where a version was stored, or None if it was not. Raises ServiceUnavailableError."""
+        """Return where a version was stored whose id begins with `version`, or None. Raises ServiceUnavailableError."""
         ...
 
 
@@ -135,6 +143,10 @@ class Fallback(Protocol):
 
     def delete(self, attempt: str) -> None:
         """Delete the text. Does nothing if there is none."""
+        ...
+
+    def attempts(self) -> Iterator[str]:
+        """Yield the attempts that have a text here."""
         ...
 
 

@@ -105,5 +105,5 @@ def _lease_refused(wanted: Connection, current: Connection) -> DecisionRefusedEr
     facts = {"connection_id": wanted.connection_id, "customer_id": wanted.customer_id, "owner": current.customer_id}
     if current.customer_id != wanted.customer_id:
         return DecisionRefusedError("owner_mismatch", **facts)
-    newer = (current.stored_claim or 0) >= wanted.claimed_at
+    newer = (current.stored_granted_at or 0) >= wanted.granted_at
     return DecisionRefusedError("superseded" if newer else "connection_leased", **facts)

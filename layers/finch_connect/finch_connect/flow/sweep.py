@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from finch_connect.config import Config
 from finch_connect.domain.connection import Connection
-from finch_connect.domain.errors import FinchConnectError, TryAgainError
-from finch_connect.domain.flow import SETTLED, Flow, NotPublished, NotWritten, Status, epoch_ms
+from finch_connect.domain.errors import FinchConnectError, ServiceUnavailableError, TryAgainError
+from finch_connect.domain.flow import SEARCH_GRACE_MS, SETTLED, Flow, NotPublished, NotWritten, Status, epoch_ms
 from finch_connect.domain.secret import Secret
 from finch_connect.flow import token_storage
 from finch_connect.flow.outbox import publish
@@ -103,6 +103,12 @@ def sweep(ports: SweeperPorts, config: Config) -> Sweep:
             done.add_published(_publish(unpublished, ports))
             unpublished = []
     done.add_published(_publish(unpublished, ports))
+    with suppress(ServiceUnavailableError):  # the next sweep lists them again
+        for attempt in ports.fallback.attempts():
+            if not _has_time(ports):
+                break
+            with _isolating(attempt, done):
+                done.add(_store_leftover(attempt, ports, config))
     return done
 
 
@@ -178,6 +184,9 @@ def _move_on(flow: Flow, ports: SweeperPorts, config: Config) -> Moved | None:
         return _settle(quarantined, flow.status, ports, "vault")
     if token_storage.is_stored(flow, ports, config):
         raise TryAgainError("lease_not_over", flow_id=flow.flow_id)  # the next sweep finishes it
+    if flow.searched_at is None:  # reporting it is irreversible, so search once more, in the next sweep
+        ports.flows.mark_searched(flow, at=epoch_ms(now), due_at=epoch_ms(now) + SEARCH_GRACE_MS)
+        return None
     reason = "token_lost" if flow.status is Status.UNSTORED else "interrupted"
     return _settle(flow.settled(Status.ORPHANED, at=now, reason=reason), flow.status, ports)
 
@@ -189,6 +198,26 @@ def _store_from_fallback(flow: Flow, text: Secret, ports: SweeperPorts, config: 
     outcome = token_storage.store_grant(flow, grant, misfit, ports, config, ports.clock())
     ports.fallback.delete(flow.attempt)
     return _settle(outcome, flow.status, ports, "fallback")
+
+
+def _store_leftover(attempt: str, ports: SweeperPorts, config: Config) -> Moved | None:
+    """Move a token that was left over in the fallback to where it can be found, and delete it there.
+
+    A flow that is still open handles its own token. A flow that was reported as orphaned is connected after all. Any
+    other token is quarantined under an id of its own, unless it is already in the vault.
+    """
+    row = ports.flows.get(attempt.partition(".")[0])
+    flow = row if row is not None and row.attempt == attempt else None
+    if flow is not None and flow.status in {Status.STARTED, Status.CLAIMED, Status.UNSTORED}:
+        return None
+    text = ports.fallback.get(attempt)
+    if text is None:
+        return None
+    if flow is not None and flow.status is Status.ORPHANED:
+        return _store_from_fallback(flow, text, ports, config)
+    token_storage.quarantine_leftover(attempt, row, text, ports, config)
+    ports.fallback.delete(attempt)
+    return None
 
 
 def _settle(outcome: Flow, was: Status, ports: SweeperPorts, found_in: str | None = None) -> Moved | None:

@@ -5,6 +5,8 @@ The callback uses it at once. The sweeper uses it later, for a token that had to
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from datetime import datetime
@@ -16,6 +18,7 @@ from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import Flow, Status, epoch_ms
 from finch_connect.domain.grant import Grant
 from finch_connect.domain.secret import Secret
+from finch_connect.domain.states import flow_id_of
 from finch_connect.flow.ports import ConnectionTable, Vault
 
 DOCUMENT_VERSION = 1
@@ -79,8 +82,10 @@ def store_grant(
         return store_leased(flow, grant, connection, lease, ports, now)
     if lease.current.customer_id != flow.customer_id:
         return quarantine(flow, grant, "owner_mismatch", ports, config, now)
-    if (lease.current.stored_claim or 0) >= flow.claimed_at:
-        # A later claim of the same customer has stored a newer token, which this one must not replace.
+    if (lease.current.stored_granted_at or 0) >= connection.granted_at:
+        # A newer token of the same customer is stored. This one is kept as a version that is not the current one.
+        text = document(flow, grant)
+        ports.vault.put_superseded(connection.secret_name, text, version=_version(flow, text))
         return flow.settled(Status.CONNECTED, at=now, reason="superseded", reauthorized=True, **_outcome(grant))
     # Another claim is storing, or its function died. Which token is newer is decided when that is known.
     raise ServiceUnavailableError("connection_leased", flow_id=flow.flow_id)
@@ -91,7 +96,7 @@ def store_leased(
 ) -> Flow:
     """Store the token of a leased connection and return the connected flow. Raises ServiceUnavailableError."""
     text, exists = document(flow, grant), lease.before is not None
-    stored = ports.vault.put(connection.secret_name, text, version=connection.version, exists=exists)
+    stored = ports.vault.put(connection.secret_name, text, version=_version(flow, text), exists=exists)
     return flow.settled(
         Status.CONNECTED, at=now, reauthorized=lease.is_reauthorization, **_outcome(grant), **_secret(stored)
     )
@@ -106,18 +111,19 @@ def connection_for(flow: Flow, grant: Grant, secret_name: str) -> Connection:
         customer_id=flow.customer_id,
         flow_id=flow.flow_id,
         claimed_at=flow.claimed_at,
-        version=flow.state_hash,
+        version=flow.version_prefix,
         secret_name=secret_name,
         provider_id=grant.provider_id,
         products=grant.products,
         client_type=grant.client_type,
         finch_request_id=grant.finch_request_id,
+        granted_at=grant.granted_at or 0,
     )
 
 
 def connected_from_vault(flow: Flow, connection: Connection, stored: StoredSecret, now: datetime) -> Flow:
     """Return the flow as its own callback would have settled it after it stored the token."""
-    reauthorized = connection.stored_claim is not None
+    reauthorized = connection.stored_granted_at is not None
     return flow.settled(Status.CONNECTED, at=now, reauthorized=reauthorized, **_outcome(connection), **_secret(stored))
 
 
@@ -126,7 +132,7 @@ def quarantined_from_vault(flow: Flow, ports: StoragePorts, config: Config, now:
 
     The callback died before it wrote what did not fit, so the reason is `interrupted`.
     """
-    stored = ports.vault.find(config.names.quarantine_secret(flow.flow_id), version=flow.state_hash)
+    stored = ports.vault.find(config.names.quarantine_secret(flow.flow_id), version=flow.version_prefix)
     if stored is None:
         return None
     return flow.settled(Status.QUARANTINED, at=now, reason="interrupted", **_secret(stored))
@@ -137,7 +143,7 @@ def is_stored(flow: Flow, ports: StoragePorts, config: Config) -> bool:
     if flow.connection_id is None:
         return False
     name = config.names.connection_secret(flow.connection_id)
-    return ports.vault.find(name, version=flow.state_hash) is not None
+    return ports.vault.find(name, version=flow.version_prefix) is not None
 
 
 def unstored(flow: Flow, grant: Grant, now: datetime) -> Flow:
@@ -159,6 +165,7 @@ def document(flow: Flow, grant: Grant) -> Secret:
         "finch_customer_id": facts.get("customer_id"),
         "finch_request_id": grant.finch_request_id,
         "flow_id": flow.flow_id,
+        "granted_at": grant.granted_at,
     }
     present = {name: value for name, value in content.items() if value is not None}
     return Secret(json.dumps(present, sort_keys=True, separators=(",", ":")))
@@ -168,14 +175,35 @@ def grant_in(text: Secret) -> Grant:
     """Return the grant in a text that `document` wrote. Raises ValueError or KeyError for any other text."""
     content = json.loads(text.reveal())
     facts = {**content, "customer_id": content.get("finch_customer_id")}
-    return Grant.from_facts(Secret(content["access_token"]), content.get("finch_request_id"), facts)
+    grant = Grant.from_facts(Secret(content["access_token"]), content.get("finch_request_id"), facts)
+    return dataclasses.replace(grant, granted_at=content.get("granted_at"))
 
 
 def quarantine(flow: Flow, grant: Grant, reason: str, ports: StoragePorts, config: Config, now: datetime) -> Flow:
     """Quarantine the token until a person decides. Nothing is disconnected, because that may be the attacker's aim."""
     name = config.names.quarantine_secret(flow.flow_id)
-    stored = ports.vault.put(name, document(flow, grant), version=flow.state_hash, exists=False)
+    text = document(flow, grant)
+    stored = ports.vault.put(name, text, version=_version(flow, text), exists=False)
     return flow.settled(Status.QUARANTINED, at=now, reason=reason, **_outcome(grant), **_secret(stored))
+
+
+def quarantine_leftover(attempt: str, row: Flow | None, text: Secret, ports: StoragePorts, config: Config) -> None:
+    """Quarantine a token of an attempt that has ended, unless it is already in the vault.
+
+    `row` is the flow's row, which may have another attempt by now, or None.
+    """
+    known = row is not None and row.attempt == attempt
+    if row is not None and known and (is_stored(row, ports, config) or _is_quarantined(row, ports, config)):
+        return
+    flow_id, _, _ = attempt.partition(".")
+    name = config.names.quarantine_secret(flow_id if row is None else flow_id_of("", attempt))
+    version = hashlib.sha256(text.reveal().encode()).hexdigest()
+    ports.vault.put(name, text, version=version, exists=False)
+
+
+def _is_quarantined(flow: Flow, ports: StoragePorts, config: Config) -> bool:
+    name = config.names.quarantine_secret(flow.flow_id)
+    return ports.vault.find(name, version=flow.version_prefix) is not None
 
 
 def _outcome(source: Grant | Connection) -> dict[str, object]:
@@ -188,6 +216,14 @@ def _outcome(source: Grant | Connection) -> dict[str, object]:
         "granted_products": source.products,
         "finch_request_id": source.finch_request_id,
     }
+
+
+def _version(flow: Flow, text: Secret) -> str:
+    """Return the version id (64 characters) for this text of this attempt.
+
+    It depends on the text, because AWS refuses a repeated ClientRequestToken with another text for ever.
+    """
+    return flow.version_prefix + hashlib.sha256(text.reveal().encode()).hexdigest()[:32]
 
 
 def _secret(stored: StoredSecret) -> dict[str, object]:
