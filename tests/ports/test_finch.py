@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
@@ -232,6 +233,17 @@ def test_bad_tls_is_found_before_anything_is_sent(simulator: Simulator, waits: W
     assert isinstance(answer, NotSent)
 
 
+def test_a_connection_that_opens_after_the_deadline_is_sent_nothing(simulator: Simulator, waits: Waits) -> None:
+    """Resolving a name has no timeout: by the time it is done, nobody may be waiting for the answer any more."""
+    clock = count(step=15)  # seconds, each time it is read
+    api = FinchApi(simulator.url, "client-1", "2020-09-17", sleep=waits, monotonic=lambda: next(clock))
+    answer = api.exchange(
+        code=Secret("c"), redirect_uri=REDIRECT_URI, client_secret=Secret("s"), deadline=FakeDeadline(25.0)
+    )
+    assert isinstance(answer, NotSent)
+    assert simulator.calls == []
+
+
 @pytest.fixture
 def dripping() -> Iterator[str]:
     """A server that takes the request and answers with one byte of its headers every tenth of a second, for ever."""
@@ -286,6 +298,17 @@ def test_an_introspection_that_fails_changes_nothing(
     grant = exchange()
     assert isinstance(grant, Grant)
     simulator.faults.add(Fault(kind, path="/introspect"))
+    assert api.introspect(grant, deadline=FakeDeadline()) == grant
+
+
+@pytest.mark.parametrize("token", ["tok\nen", "tok€n"])
+def test_a_token_that_no_header_can_carry_stays_a_grant(
+    exchange: Callable[..., Exchange], api: FinchApi, simulator: Simulator, token: str
+) -> None:
+    """Introspection cannot send it. It is the connection's only token, so it must not get lost in an error."""
+    simulator.faults.add(Fault("answer", answer={"access_token": token}))
+    grant = exchange()
+    assert isinstance(grant, Grant)
     assert api.introspect(grant, deadline=FakeDeadline()) == grant
 
 
