@@ -1,4 +1,4 @@
-"""One HTTP request to Finch at a time, within a budget: what is certain about it afterwards, and its JSON answer.
+"""One HTTP request to Finch within a budget: its JSON answer, or what is certain about it without one.
 
 Each request has a connection of its own. A reused one that went stale while the function was frozen would break just
 after the code was sent, and leave it unclear whether Finch had received it.
@@ -37,7 +37,7 @@ _CONNECTION_ERRORS = (HTTPError, HTTPException, OSError, ValueError)  # ValueErr
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer: status, headers, and its JSON object (None when the body is anything else)."""
+    """An HTTP answer: its status, two headers, and its JSON object (None if the body is anything else)."""
 
     status: int
     request_id: str | None
@@ -46,7 +46,7 @@ class Answer:
 
     @property
     def error_name(self) -> str:
-        """Return Finch's name of the error; empty when there is none."""
+        """Return Finch's name of the error, or an empty text."""
         name = (self.content or {}).get("name")
         return name if isinstance(name, str) else ""
 
@@ -56,7 +56,7 @@ class NotSentError(Exception):
 
 
 class NoAnswerError(Exception):
-    """The request may have arrived; no usable answer did."""
+    """The request may have arrived, but no usable answer did."""
 
 
 class Transport:
@@ -82,7 +82,7 @@ class Transport:
     ) -> Answer:
         """Send one request and read its answer within `budget` seconds.
 
-        Raises NotSentError or NoAnswerError (its text is our own reason).
+        Raises NotSentError, or NoAnswerError whose text is a reason for the log.
         """
         ends = self._monotonic() + budget
         content = b"" if body is None else json.dumps(body).encode()
@@ -101,13 +101,13 @@ class Transport:
             with closing(connection), _cut_after(ends - self._monotonic(), connection.sock):
                 if login is not None:
                     all_headers |= make_headers(basic_auth=":".join(login))
-                connection.timeout = READ_TIMEOUT_SECONDS  # of silence; the cut ends everything
+                connection.timeout = READ_TIMEOUT_SECONDS  # of silence; the cut ends the whole request
                 data = body_once() if body is not None else None
                 connection.request(method, self._url.path + path, data, all_headers, preload_content=False)
                 with connection.getresponse() as response:
                     received = response.read(MAX_ANSWER_BYTES + 1)
         except _CONNECTION_ERRORS as error:
-            # The exception's own text and chain are dropped: they may hold addresses and bytes of the request.
+            # The exception's text and chain are dropped, because they may contain addresses and bytes of the request.
             if body is not None and not body_was_read:
                 raise NotSentError from None
             timed_out = isinstance(error, TimeoutError | HTTPTimeoutError) or self._monotonic() >= ends
@@ -148,7 +148,7 @@ class Transport:
 
     @cached_property
     def _tls(self) -> SSLContext:
-        """Trust certifi's authorities. Reading them takes 16 ms of CPU (docs/performance.md): once per container."""
+        """Trust certifi's authorities. Reading them takes 16 ms of CPU (docs/performance.md), so it is done once."""
         return create_default_context(cafile=where())
 
 
@@ -162,7 +162,7 @@ def _object(body: bytes) -> Mapping[str, Any] | None:
 
 
 def _request_id(header: str | None) -> str | None:
-    """Return Finch's request id if it looks like one: it goes into logs and events."""
+    """Return Finch's request id if it has the form of one, because it goes into logs and events."""
     return (
         header if header and len(header) <= _LONGEST_REQUEST_ID and header.isascii() and header.isprintable() else None
     )
