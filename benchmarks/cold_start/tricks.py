@@ -110,11 +110,7 @@ TRICKS = (
     Trick(
         "one TLS context for Finch instead of a bundle a request",
         "callback",
-        (
-            ("adapters/transport.py", "self._tls = create_default_context(cafile=where())", "self._tls = object()"),
-            ("adapters/transport.py", ", ssl_context=self._tls)", ")"),
-            ("adapters/transport.py", 'conn.cert_reqs = "CERT_REQUIRED"', "super().cert_verify(conn, *_)"),
-        ),
+        (("adapters/transport.py", "    @cached_property\n    def _tls", "    @property\n    def _tls"),),
     ),
     Trick(
         "a client for the fallback only when it is needed",

@@ -36,10 +36,11 @@ FEW_CASES = 40
 """Fewer cases than this run on one harness."""
 
 
-def _chosen(request: pytest.FixtureRequest) -> list[Runnable]:
+def _chosen(request: pytest.FixtureRequest) -> list[Any]:
     """Return the cases of the selected tests."""
-    selected = [item.callspec.params for item in request.session.items if hasattr(item, "callspec")]
-    return [params["case"] for params in selected if "case" in params]
+    items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
+    params = [item.callspec.params for item in items if "runner" in item.fixturenames]
+    return [one["case"] for one in params if "case" in one]
 
 
 @pytest.fixture(scope="session")

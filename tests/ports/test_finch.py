@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ ASKED = AuthorizationRequest(REDIRECT_URI, ("company", "directory"), "state-1")
 
 
 class Waits:
-    """Stands for `sleep`: notes the seconds and does not wait."""
+    """Replaces `sleep`: records the seconds and does not wait."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -37,21 +38,21 @@ class Waits:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Simulator]:
-    """A simulated Finch of this module's own."""
+    """A simulated Finch for this module alone."""
     with Simulator(client_id="client-1", client_secret="secret-1", redirect_uris=[REDIRECT_URI]) as running:
         yield running
 
 
 @pytest.fixture
 def simulator(server: Simulator) -> Simulator:
-    """The simulated Finch, as if just started."""
+    """The simulated Finch, as if it had just started."""
     server.forget()
     return server
 
 
 @pytest.fixture
 def waits() -> Waits:
-    """The waits between two posts."""
+    """The waits between two requests."""
     return Waits()
 
 
@@ -63,7 +64,7 @@ def api(simulator: Simulator, waits: Waits) -> FinchApi:
 
 @pytest.fixture
 def exchange(simulator: Simulator, api: FinchApi) -> Callable[..., Exchange]:
-    """Exchange a fresh code, with some facts changed."""
+    """Exchange a fresh code, with some arguments changed."""
 
     def run(seconds: float = 25.0, **facts: Any) -> Exchange:
         code = simulator.store.connect(ASKED, "gusto", "smallco")
@@ -74,7 +75,7 @@ def exchange(simulator: Simulator, api: FinchApi) -> Callable[..., Exchange]:
 
 
 def test_a_code_becomes_a_grant(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
-    """With all that Finch says of it, and its request id."""
+    """The grant has everything that Finch says of it, and the request id."""
     grant = exchange()
     assert isinstance(grant, Grant)
     assert simulator.store.connection_of(grant.access_token.reveal()) is not None
@@ -82,8 +83,8 @@ def test_a_code_becomes_a_grant(exchange: Callable[..., Exchange], simulator: Si
     assert grant.finch_request_id == simulator.calls_to("/auth/token")[0].request_id
 
 
-def test_a_code_is_good_once(api: FinchApi, simulator: Simulator) -> None:
-    """Finch refuses it the second time, for certain."""
+def test_a_code_works_once(api: FinchApi, simulator: Simulator) -> None:
+    """Finch refuses it the second time, which is a definite answer."""
     code = Secret(simulator.store.connect(ASKED, "gusto", "smallco"))
     given = {"code": code, "redirect_uri": REDIRECT_URI, "client_secret": Secret("secret-1")}
     assert isinstance(api.exchange(**given, deadline=FakeDeadline()), Grant)  # type: ignore[arg-type]
@@ -101,8 +102,8 @@ def test_a_code_is_good_once(api: FinchApi, simulator: Simulator) -> None:
         ({"redirect_uri": ""}, "invalid_request"),
     ],
 )
-def test_what_is_wrong_is_declined(exchange: Callable[..., Exchange], facts: dict[str, Any], reason: str) -> None:
-    """By the status and the prefix of the error's name."""
+def test_a_wrong_argument_is_declined(exchange: Callable[..., Exchange], facts: dict[str, Any], reason: str) -> None:
+    """The reason follows from the status and the prefix of the error's name."""
     answer = exchange(**facts)
     assert isinstance(answer, Declined)
     assert answer.reason == reason
@@ -121,10 +122,10 @@ def test_what_is_wrong_is_declined(exchange: Callable[..., Exchange], facts: dic
         (404, "<script>", "exchange_refused"),
     ],
 )
-def test_every_4xx_is_a_definite_no(
+def test_every_4xx_is_a_definite_refusal(
     exchange: Callable[..., Exchange], simulator: Simulator, status: int, name: str, reason: str
 ) -> None:
-    """The reason is a word of ours, whatever Finch calls it."""
+    """The reason is one of this source code's own, whatever name Finch uses."""
     simulator.faults.add(Fault("error", status=status, name=name))
     answer = exchange()
     assert isinstance(answer, Declined)
@@ -148,10 +149,10 @@ def test_every_4xx_is_a_definite_no(
         (Fault("reset_after"), "exchange_interrupted"),
     ],
 )
-def test_whatever_leaves_it_open_is_unclear_and_not_tried_again(
+def test_an_ambiguous_answer_is_unclear_and_not_retried(
     exchange: Callable[..., Exchange], simulator: Simulator, fault: Fault, reason: str
 ) -> None:
-    """The code may have been spent: a second post could only confuse."""
+    """The code may have been spent, so it is not sent again."""
     simulator.faults.add(fault)
     answer = exchange()
     assert isinstance(answer, Unclear)
@@ -159,8 +160,8 @@ def test_whatever_leaves_it_open_is_unclear_and_not_tried_again(
     assert len(simulator.calls_to("/auth/token")) == 1
 
 
-def test_an_answer_byte_by_byte_ends_with_the_budget(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
-    """Each byte comes in time; all of them would not."""
+def test_an_answer_that_drips_ends_with_the_budget(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
+    """Each byte arrives in time, but all of them together would not."""
     simulator.faults.add(Fault("drip", seconds=0.05))
     began = time.monotonic()
     answer = exchange(seconds=1.0)
@@ -170,7 +171,7 @@ def test_an_answer_byte_by_byte_ends_with_the_budget(exchange: Callable[..., Exc
 
 
 def test_no_answer_within_the_budget_is_unclear(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
-    """Finch hangs."""
+    """Finch does not answer at all."""
     simulator.faults.add(Fault("delay", seconds=3))
     answer = exchange(seconds=0.5)
     assert isinstance(answer, Unclear)
@@ -178,19 +179,19 @@ def test_no_answer_within_the_budget_is_unclear(exchange: Callable[..., Exchange
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_the_same_code_is_posted_again_after_an_answer_that_says_not_processed(
+def test_the_code_is_sent_again_after_an_answer_that_it_was_not_processed(
     exchange: Callable[..., Exchange], simulator: Simulator, waits: Waits, status: int
 ) -> None:
-    """After the time that Finch asks for."""
+    """It waits as long as Finch asks."""
     simulator.faults.add(Fault("error", status=status, name="rate_limit_exceeded_error", retry_after=2))
     assert isinstance(exchange(), Grant)
     assert waits.seconds == [2.0]
 
 
-def test_a_rate_limit_that_does_not_end_is_a_no(
+def test_a_rate_limit_that_does_not_end_is_declined(
     exchange: Callable[..., Exchange], simulator: Simulator, waits: Waits
 ) -> None:
-    """Longer each time, and not for ever."""
+    """The waits grow, and end."""
     simulator.faults.add(Fault("error", status=429, name="rate_limit_exceeded_error", times=None))
     answer = exchange()
     assert isinstance(answer, Declined)
@@ -199,7 +200,7 @@ def test_a_rate_limit_that_does_not_end_is_a_no(
     assert len(simulator.calls_to("/auth/token")) == 4
 
 
-def test_a_wait_past_the_budget_is_not_begun(
+def test_a_wait_past_the_budget_is_not_started(
     exchange: Callable[..., Exchange], simulator: Simulator, waits: Waits
 ) -> None:
     """Finch's penalty can be an hour."""
@@ -209,13 +210,13 @@ def test_a_wait_past_the_budget_is_not_begun(
 
 
 def test_without_time_nothing_is_sent(exchange: Callable[..., Exchange], simulator: Simulator) -> None:
-    """A slow start has used it up: the claim can be given back."""
+    """The time was used up before, so the claim can be released."""
     assert isinstance(exchange(seconds=0), NotSent)
     assert simulator.calls == []
 
 
-def test_a_finch_that_cannot_be_reached_was_sent_nothing(waits: Waits) -> None:
-    """No connection, so no byte of the code has left."""
+def test_nothing_is_sent_to_an_unreachable_finch(waits: Waits) -> None:
+    """Without a connection no byte of the code has left."""
     api = FinchApi("http://127.0.0.1:9", "client-1", "2020-09-17", sleep=waits)
     answer = api.exchange(
         code=Secret("c"), redirect_uri=REDIRECT_URI, client_secret=Secret("s"), deadline=FakeDeadline()
@@ -223,8 +224,8 @@ def test_a_finch_that_cannot_be_reached_was_sent_nothing(waits: Waits) -> None:
     assert isinstance(answer, NotSent)
 
 
-def test_bad_tls_is_found_before_anything_is_sent(simulator: Simulator, waits: Waits) -> None:
-    """A server that does not speak TLS where TLS is asked for."""
+def test_nothing_is_sent_without_tls(simulator: Simulator, waits: Waits) -> None:
+    """The server does not speak TLS although its URL says https."""
     api = FinchApi(simulator.url.replace("http://", "https://"), "client-1", "2020-09-17", sleep=waits)
     answer = api.exchange(
         code=Secret("c"), redirect_uri=REDIRECT_URI, client_secret=Secret("s"), deadline=FakeDeadline()
@@ -232,9 +233,20 @@ def test_bad_tls_is_found_before_anything_is_sent(simulator: Simulator, waits: W
     assert isinstance(answer, NotSent)
 
 
+def test_a_connection_that_opens_after_the_deadline_is_sent_nothing(simulator: Simulator, waits: Waits) -> None:
+    """Name resolution has no timeout. When it is done, nobody may be waiting for the answer any more."""
+    clock = count(step=15)  # seconds, each time it is read
+    api = FinchApi(simulator.url, "client-1", "2020-09-17", sleep=waits, monotonic=lambda: next(clock))
+    answer = api.exchange(
+        code=Secret("c"), redirect_uri=REDIRECT_URI, client_secret=Secret("s"), deadline=FakeDeadline(25.0)
+    )
+    assert isinstance(answer, NotSent)
+    assert simulator.calls == []
+
+
 @pytest.fixture
 def dripping() -> Iterator[str]:
-    """A server that takes the request and answers with one byte of its headers every tenth of a second, for ever."""
+    """A server that takes the request and sends one byte of its headers every tenth of a second, without end."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         over = threading.Event()
 
@@ -255,7 +267,7 @@ def dripping() -> Iterator[str]:
 
 
 def test_headers_that_drip_are_cut_at_the_deadline(dripping: str) -> None:
-    """Each byte would start a socket's timeout anew. The code was sent, so it is unclear what became of it."""
+    """Each byte restarts a socket's timeout. The code was sent, so the outcome is unclear."""
     api = FinchApi(dripping, "client-1", "2020-09-17")
     begun = time.monotonic()
     answer = api.exchange(
@@ -268,7 +280,7 @@ def test_headers_that_drip_are_cut_at_the_deadline(dripping: str) -> None:
 def test_a_bare_token_is_completed_by_introspection(
     exchange: Callable[..., Exchange], api: FinchApi, simulator: Simulator
 ) -> None:
-    """The connection's name is what matters; what the exchange said already stays."""
+    """Only what the exchange did not say is added."""
     simulator.faults.add(Fault("bare"))
     bare = exchange()
     assert isinstance(bare, Grant)
@@ -279,13 +291,24 @@ def test_a_bare_token_is_completed_by_introspection(
 
 
 @pytest.mark.parametrize("kind", ["error", "html", "broken_json", "reset_before"])
-def test_an_introspection_that_fails_changes_nothing(
+def test_a_failed_introspection_changes_nothing(
     exchange: Callable[..., Exchange], api: FinchApi, simulator: Simulator, kind: str
 ) -> None:
-    """The token is there all the same."""
+    """The token is kept."""
     grant = exchange()
     assert isinstance(grant, Grant)
     simulator.faults.add(Fault(kind, path="/introspect"))
+    assert api.introspect(grant, deadline=FakeDeadline()) == grant
+
+
+@pytest.mark.parametrize("token", ["tok\nen", "tok€n"])
+def test_a_token_that_no_header_can_carry_stays_a_grant(
+    exchange: Callable[..., Exchange], api: FinchApi, simulator: Simulator, token: str
+) -> None:
+    """Introspection cannot send it. It is the connection's only token, so no error may lose it."""
+    simulator.faults.add(Fault("answer", answer={"access_token": token}))
+    grant = exchange()
+    assert isinstance(grant, Grant)
     assert api.introspect(grant, deadline=FakeDeadline()) == grant
 
 
@@ -307,7 +330,7 @@ def opened(
 
 
 def test_a_session_is_opened(api: FinchApi, simulator: Simulator) -> None:
-    """And lives at Finch with what the link asks for."""
+    """Finch gets what the link asks for, and for how long."""
     answer = opened(api)
     assert isinstance(answer, SessionOpened)
     asked = simulator.store.session(answer.connect_url.partition("session=")[2])
@@ -315,8 +338,8 @@ def test_a_session_is_opened(api: FinchApi, simulator: Simulator) -> None:
     assert (asked.customer_id, asked.products, asked.redirect_uri) == ("acme", ("company",), REDIRECT_URI)
 
 
-def test_a_connected_customer_is_named_by_their_connection(api: FinchApi, simulator: Simulator) -> None:
-    """Finch refuses a second session and says which connection there is: that one can be renewed."""
+def test_a_connected_customer_gets_the_connection_to_renew(api: FinchApi, simulator: Simulator) -> None:
+    """Finch refuses a second session and names the connection, which can be re-authenticated."""
     simulator.store.connect(
         AuthorizationRequest(REDIRECT_URI, ("company",), None, customer_id="acme"), "gusto", "smallco"
     )
@@ -334,23 +357,23 @@ def test_a_connected_customer_is_named_by_their_connection(api: FinchApi, simula
 
 
 @pytest.mark.parametrize("kind", ["error", "html", "broken_json", "reset_before", "huge"])
-def test_a_session_that_cannot_be_had_is_to_be_tried_again(api: FinchApi, simulator: Simulator, kind: str) -> None:
-    """Nothing was spent: the link works again."""
+def test_a_session_that_finch_does_not_open_can_be_retried(api: FinchApi, simulator: Simulator, kind: str) -> None:
+    """Nothing was spent, so the link works again."""
     simulator.faults.add(Fault(kind, path="/connect/sessions"))
     with pytest.raises(TryAgainError):
         opened(api)
 
 
-def test_wrong_credentials_give_no_session(api: FinchApi) -> None:
-    """With Finch's request id for the log, and nothing of the credentials."""
+def test_wrong_credentials_open_no_session(api: FinchApi) -> None:
+    """The error has Finch's request id for the log, and nothing of the credentials."""
     with pytest.raises(TryAgainError) as caught:
         opened(api, secret="wrong")
     assert caught.value.fields["status"] == 401
     assert "wrong" not in f"{caught.value} {caught.value.fields}"
 
 
-def test_without_time_no_session_is_asked_for(api: FinchApi, simulator: Simulator) -> None:
-    """The person hears of it before the function's own end."""
+def test_without_time_no_session_is_requested(api: FinchApi, simulator: Simulator) -> None:
+    """The person gets an answer before the function times out."""
     with pytest.raises(TryAgainError, match="no_time_left"):
         opened(api, seconds=0)
     assert simulator.calls == []

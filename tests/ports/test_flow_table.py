@@ -10,6 +10,7 @@ import pytest
 
 from finch_connect.adapters.items import flow_of, item_of, read_stream_record
 from finch_connect.adapters.table import DynamoFlowTable
+from finch_connect.domain.connection import Connection
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import CLAIM_GRACE_MS, ConnectMode, Flow, NotWritten, StartRule, Status, Written
 from finch_connect.flow.ports import FlowTable

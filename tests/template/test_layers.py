@@ -51,6 +51,7 @@ def test_the_package_keeps_its_contracts(copy: Path) -> None:
         ("flow/sweep.py", "from finch_connect.adapters import vault", "Each folder is a layer"),
         ("flow/deadline.py", "import botocore.session", "Only adapters import a library"),
         ("flow/callback.py", "import requests", "Only adapters import a library"),
+        ("flow/links.py", "import certifi", "Only adapters import a library"),
         ("flow/callback.py", "from finch_connect.observability import count", "Each folder is a layer"),
         ("flow/outbox.py", "from finch_connect.web import pages", "Each folder is a layer"),
         ("flow/start.py", "from finch_connect import wiring", "Each folder is a layer"),

@@ -107,7 +107,7 @@ def _submit(workers: int) -> Submit:
 
 
 def _finch(config: Config) -> FinchApi:
-    from finch_connect.adapters.finch import FinchApi  # noqa: PLC0415  # it imports `requests`
+    from finch_connect.adapters.finch import FinchApi  # noqa: PLC0415  # it imports urllib3 and TLS
 
     return FinchApi(config.finch_api_url, config.finch_client_id, config.finch_api_version)
 

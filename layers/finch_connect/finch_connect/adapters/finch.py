@@ -47,7 +47,7 @@ _REASONS = {
 
 
 class FinchApi:
-    """Implements `ports.Finch` and `ports.FinchSessions` with requests."""
+    """Implements `ports.Finch` and `ports.FinchSessions`."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class FinchApi:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._client_id = client_id
-        self._transport = Transport(base_url, {"Finch-API-Version": api_version}, monotonic)
+        self._transport = Transport(base_url, {"Finch-API-Version": api_version}, sleep, monotonic)
         self._sleep = sleep
 
     def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: Deadline) -> Exchange:

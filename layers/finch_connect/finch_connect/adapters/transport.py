@@ -1,41 +1,43 @@
-"""One HTTP request to Finch at a time, within a budget: what is certain about it afterwards, and its JSON answer.
+"""One HTTP request to Finch within a budget: its JSON answer, or what is certain about it without one.
 
-Each goes over a connection of its own: a kept one that went stale while the function was frozen would break just after
-the code was sent, and leave it unclear whether Finch had seen it.
+Each request has a connection of its own. A reused one that went stale while the function was frozen would break just
+after the code was sent, and leave it unclear whether Finch had received it.
+
+The connections are urllib3's, used without its pool: a pool may send a request again, and does not give access to the
+socket that has to be cut at the deadline.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPException
 from ssl import SSLContext, create_default_context
 from typing import Any
+from urllib.parse import urlsplit
 
-import requests
 from certifi import where
-from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
-from urllib3.util.retry import Retry
+from urllib3.util import make_headers
 
 MAX_ANSWER_BYTES = 262_144
 CONNECT_TIMEOUT_SECONDS = 3.05
 READ_TIMEOUT_SECONDS = 15.0
 
-_CONNECTS = 3
-_CONNECT_RETRIES = Retry(
-    total=_CONNECTS - 1, connect=_CONNECTS - 1, read=0, redirect=0, status=0, other=0, backoff_factor=0.2
-)
+_WAITS_BEFORE_CONNECTING = (0.0, 0.2, 0.4)
+_CONNECTION_ERRORS = (HTTPError, HTTPException, OSError, ValueError)  # ValueError: a header that HTTP cannot carry
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One HTTP answer: status, headers, and its JSON object (None when the body is anything else)."""
+    """An HTTP answer: its status, two headers, and its JSON object (None if the body is anything else)."""
 
     status: int
     request_id: str | None
@@ -44,7 +46,7 @@ class Answer:
 
     @property
     def error_name(self) -> str:
-        """Return Finch's name of the error; empty when there is none."""
+        """Return Finch's name of the error, or an empty text."""
         name = (self.content or {}).get("name")
         return name if isinstance(name, str) else ""
 
@@ -54,16 +56,18 @@ class NotSentError(Exception):
 
 
 class NoAnswerError(Exception):
-    """The request may have arrived; no usable answer did."""
+    """The request may have arrived, but no usable answer did."""
 
 
 class Transport:
-    """Requests to one base URL, with the same headers. `monotonic` returns seconds."""
+    """Requests to one base URL, with the same headers. `sleep` takes seconds, `monotonic` returns them."""
 
-    def __init__(self, base_url: str, headers: Mapping[str, str], monotonic: Callable[[], float]) -> None:
-        self._base_url = base_url
-        self._headers = {**headers, "Accept": "application/json", "Connection": "close"}
-        self._tls: SSLContext | None = None
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], sleep: Callable[[float], None], monotonic: Callable[[], float]
+    ) -> None:
+        self._url = urlsplit(base_url)
+        self._headers = {**headers, "Accept": "application/json", "Connection": "close", "User-Agent": "finch-connect"}
+        self._sleep = sleep
         self._monotonic = monotonic
 
     def send(
@@ -78,67 +82,87 @@ class Transport:
     ) -> Answer:
         """Send one request and read its answer within `budget` seconds.
 
-        Raises NotSentError or NoAnswerError (its text is our own reason).
+        Raises NotSentError, or NoAnswerError whose text is a reason for the log.
         """
         ends = self._monotonic() + budget
-        data = _Body(json.dumps(body).encode()) if body is not None else None
-        content_type = {"Content-Type": "application/json"} if body is not None else {}
-        timeout = (min(CONNECT_TIMEOUT_SECONDS, budget / _CONNECTS), min(READ_TIMEOUT_SECONDS, budget))
-        adapter = self._adapter()
+        content = b"" if body is None else json.dumps(body).encode()
+        all_headers = {**self._headers, **(headers or {})}
+        if body is not None:
+            all_headers |= {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        body_was_read = False
+
+        def body_once() -> Iterator[bytes]:
+            nonlocal body_was_read
+            body_was_read = True  # urllib3 reads the body after it has sent the headers
+            yield content
+
+        connection = self._connect(ends)
         try:
-            with adapter.cut_after(budget), requests.Session() as session:
-                session.trust_env = False  # no proxy, netrc or other login of this machine
-                session.mount(self._base_url, adapter)
-                with session.request(
-                    method,
-                    self._base_url + path,
-                    data=data,
-                    headers={**self._headers, **content_type, **(headers or {})},
-                    auth=login,
-                    timeout=timeout,
-                    allow_redirects=False,
-                    stream=True,
-                ) as response:
-                    content = self._read(response, ends)
-                    if content is None and self._monotonic() >= ends:  # cut: what came may be half of it
-                        raise NoAnswerError("exchange_timeout")
-                    return Answer(
-                        status=response.status_code,
-                        request_id=_request_id(response.headers.get("Finch-Request-Id")),
-                        retry_after=response.headers.get("Retry-After"),
-                        content=content,
-                    )
-        except (requests.RequestException, HTTPError) as error:
-            # The exception's own text and chain are dropped: they may hold addresses and bytes of the request.
-            if data is not None and not data.was_read:
+            with closing(connection), _cut_after(ends - self._monotonic(), connection.sock):
+                if login is not None:
+                    all_headers |= make_headers(basic_auth=":".join(login))
+                connection.timeout = READ_TIMEOUT_SECONDS  # of silence; the cut ends the whole request
+                data = body_once() if body is not None else None
+                connection.request(method, self._url.path + path, data, all_headers, preload_content=False)
+                with connection.getresponse() as response:
+                    received = response.read(MAX_ANSWER_BYTES + 1)
+        except _CONNECTION_ERRORS as error:
+            # The exception's text and chain are dropped, because they may contain addresses and bytes of the request.
+            if body is not None and not body_was_read:
                 raise NotSentError from None
-            timed_out = isinstance(error, requests.Timeout | HTTPTimeoutError) or self._monotonic() >= ends
+            timed_out = isinstance(error, TimeoutError | HTTPTimeoutError) or self._monotonic() >= ends
             raise NoAnswerError("exchange_timeout" if timed_out else "exchange_interrupted") from None
+        if len(received) > MAX_ANSWER_BYTES:
+            raise NoAnswerError("answer_too_large")
+        answer = _object(received)
+        if answer is None and self._monotonic() >= ends:  # cut at the deadline, perhaps halfway
+            raise NoAnswerError("exchange_timeout")
+        return Answer(
+            status=response.status,
+            request_id=_request_id(response.headers.get("Finch-Request-Id")),
+            retry_after=response.headers.get("Retry-After"),
+            content=answer,
+        )
 
-    def _adapter(self) -> _Adapter:
-        if self._tls is None:
-            self._tls = create_default_context(cafile=where())
-        return _Adapter(self._tls)
+    def _connect(self, ends: float) -> HTTPConnection:
+        """Return an open connection. Raises NotSentError if none can be opened in time."""
+        for wait in _WAITS_BEFORE_CONNECTING:
+            left = ends - self._monotonic() - wait
+            if left <= 0:
+                break
+            if wait:
+                self._sleep(wait)
+            connection = self._connection(min(CONNECT_TIMEOUT_SECONDS, left / 2))  # for TCP, and again for TLS
+            with suppress(*_CONNECTION_ERRORS):
+                connection.connect()
+                if self._monotonic() < ends:
+                    return connection
+            connection.close()
+        raise NotSentError
 
-    def _read(self, response: requests.Response, ends: float) -> Mapping[str, Any] | None:
-        """Return the body's JSON object, or None for any other body. Raises NoAnswerError when it goes on too long."""
-        body = bytearray()
-        # read1 returns what has come; requests' own iteration would wait for whole chunks, past any budget.
-        while chunk := response.raw.read1(8192, decode_content=True):
-            body += chunk
-            if len(body) > MAX_ANSWER_BYTES:
-                raise NoAnswerError("answer_too_large")
-            if self._monotonic() > ends:
-                raise NoAnswerError("exchange_timeout")
-        try:
-            content = json.loads(body)
-        except (ValueError, RecursionError):  # no JSON, or nested without end
-            return None
-        return content if isinstance(content, dict) else None
+    def _connection(self, timeout: float) -> HTTPConnection:
+        host, port = self._url.hostname or "", self._url.port
+        if self._url.scheme == "http":
+            return HTTPConnection(host, port, timeout=timeout)
+        return HTTPSConnection(host, port, timeout=timeout, ssl_context=self._tls)
+
+    @cached_property
+    def _tls(self) -> SSLContext:
+        """Trust certifi's authorities. Reading them takes 16 ms of CPU (docs/performance.md), so it is done once."""
+        return create_default_context(cafile=where())
+
+
+def _object(body: bytes) -> Mapping[str, Any] | None:
+    """Return the body's JSON object, or None for any other body."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):  # not JSON, or nested without end
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _request_id(header: str | None) -> str | None:
-    """Return Finch's request id if it looks like one: it goes into logs and events."""
+    """Return Finch's request id if it has the form of one, because it goes into logs and events."""
     return (
         header if header and len(header) <= _LONGEST_REQUEST_ID and header.isascii() and header.isprintable() else None
     )
@@ -147,68 +171,22 @@ def _request_id(header: str | None) -> str | None:
 _LONGEST_REQUEST_ID = 128
 
 
-class _Body(io.BytesIO):
-    """A request body that knows whether it was read: before that, nothing of it can have been sent."""
+@contextmanager
+def _cut_after(seconds: float, sock: socket.socket) -> Iterator[None]:
+    """Break the connection if the block has not ended after so many seconds.
 
-    was_read = False
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        self.was_read = True
-        return super().read(size)
-
-
-class _Adapter(HTTPAdapter):
-    """Verifies as `requests` does, against certifi's authorities, and ends with its time.
-
-    The authorities are read once a container; requests would read its bundle for each connection: 12 ms of CPU
-    (docs/performance.md).
+    A socket's timeout restarts with each byte, so a server that drips its answer would never reach it.
     """
 
-    def __init__(self, tls: SSLContext) -> None:
-        self._tls = tls  # before the base class, which makes its pool
-        self._sockets: list[socket.socket] = []
-        super().__init__(max_retries=_CONNECT_RETRIES)
+    def cut() -> None:
+        with suppress(OSError):  # closed already
+            # The reader sees the connection end. SSLSocket.shutdown would take the TLS layer away from it.
+            socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
-    def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
-        """Give the pool our context: certificate and host name are checked."""
-        super().init_poolmanager(*arguments, **named, ssl_context=self._tls)
-
-    def cert_verify(self, conn: Any, *_: Any) -> None:
-        """Leave the authorities to the context; requests would load them anew."""
-        conn.cert_reqs = "CERT_REQUIRED"
-
-    def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
-        """Remember the sockets of the pool's connections, so that they can be cut."""
-        pool: Any = super().get_connection_with_tls_context(*arguments, **named)
-        make = type(pool).ConnectionCls
-        pool.ConnectionCls = lambda *args, **kwargs: self._watched(make(*args, **kwargs))
-        return pool
-
-    def _watched(self, connection: Any) -> Any:
-        connect = connection.connect
-
-        def watched() -> None:
-            connect()
-            self._sockets.append(connection.sock)
-
-        connection.connect = watched
-        return connection
-
-    @contextmanager
-    def cut_after(self, seconds: float) -> Iterator[None]:
-        """Break this adapter's connections when the block has not ended after so many seconds.
-
-        A timeout of the socket starts anew with each byte, so a server that drips its headers would never meet one.
-        """
-        timer = threading.Timer(seconds, self._cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _cut(self) -> None:
-        for sock in self._sockets:
-            with suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # whoever reads it sees its end
+    timer = threading.Timer(seconds, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
