@@ -13,6 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http import HTTPStatus
 from ssl import SSLContext, create_default_context
 from typing import Any
 
@@ -43,10 +44,23 @@ class Answer:
     content: Mapping[str, Any] | None
 
     @property
+    def succeeded(self) -> bool:
+        """Return whether the status is any 2xx. Finch may answer 200 or 201 to the same request."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
     def error_name(self) -> str:
         """Return Finch's name of the error; empty when there is none."""
-        name = (self.content or {}).get("name")
-        return name if isinstance(name, str) else ""
+        return self._text("name")
+
+    @property
+    def finch_code(self) -> str:
+        """Return Finch's more precise code of the error; empty when there is none."""
+        return self._text("finch_code")
+
+    def _text(self, name: str) -> str:
+        text = (self.content or {}).get(name)
+        return text if isinstance(text, str) else ""
 
 
 class NotSentError(Exception):
