@@ -89,7 +89,7 @@ def test_a_browser_on_another_host_is_moved_with_its_link() -> None:
     context = {**event()["requestContext"], "domainName": "abc.execute-api.example.com"}
     request = apigateway.read(event("link=a.b%2Bc", requestContext=context))
     assert apigateway.is_elsewhere(request, CONFIG)
-    assert apigateway.moved(request, CONFIG) == "https://connect.team.example.com/connect?link=a.b%2Bc"
+    assert apigateway.moved(request, CONFIG) == "https://connect.team.example.com/connect?link=a.b%2Bc&moved=1"
 
 
 def test_a_cookie_is_host_bound_and_unreadable_for_scripts() -> None:
