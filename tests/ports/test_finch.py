@@ -255,7 +255,7 @@ def dripping() -> Iterator[str]:
 
 
 def test_headers_that_drip_are_cut_at_the_deadline(dripping: str) -> None:
-    """Each byte would start a socket's timeout anew. The code was sent, so it is unclear what became of it."""
+    """Each byte would start a socket's timeout again. The code was sent, so it is unclear what became of it."""
     api = FinchApi(dripping, "client-1", "2020-09-17")
     begun = time.monotonic()
     answer = api.exchange(
@@ -350,7 +350,7 @@ def test_wrong_credentials_give_no_session(api: FinchApi) -> None:
 
 
 def test_without_time_no_session_is_asked_for(api: FinchApi, simulator: Simulator) -> None:
-    """The person hears of it before the function's own end."""
+    """The person gets an answer before the function's own end."""
     with pytest.raises(TryAgainError, match="no_time_left"):
         opened(api, seconds=0)
     assert simulator.calls == []
