@@ -33,4 +33,7 @@ ROWS = {
     34: "A role that allows more than its function does",
     35: "Refusals that reveal their cause",
     36: "A flood",
+    49: "A proxy in front that hides the host that was asked for",
+    50: "Hostile text, or a code, in the place of Finch's error",
+    51: "Refusals that nobody notices, and that trying again never ends",
 }
