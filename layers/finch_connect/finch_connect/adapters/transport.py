@@ -188,7 +188,7 @@ class _Adapter(HTTPAdapter):
         super().init_poolmanager(*arguments, **named, ssl_context=self._tls)
 
     def cert_verify(self, conn: Any, *_: Any) -> None:
-        """Leave the authorities to the context; requests would load them anew."""
+        """Leave the authorities to the context; requests would load them again."""
         conn.cert_reqs = "CERT_REQUIRED"
 
     def get_connection_with_tls_context(self, *arguments: Any, **named: Any) -> Any:
@@ -212,7 +212,7 @@ class _Adapter(HTTPAdapter):
     def cut_after(self, seconds: float) -> Iterator[None]:
         """Break this adapter's connections when the block has not ended after so many seconds.
 
-        A timeout of the socket starts anew with each byte, so a server that drips its headers would never meet one.
+        A timeout of the socket starts again with each byte, so a server that drips its headers would never meet one.
         """
         timer = threading.Timer(seconds, self._cut)
         timer.daemon = True
