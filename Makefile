@@ -108,6 +108,7 @@ build: tools ## Build functions and layer into .aws-sam (sam build)
 
 .PHONY: deploy
 deploy: tools ## Deploy to AWS; asks for the parameters the first time (CONFIG_ENV=staging|prod)
+	@python -m cli.check --config-env "$(CONFIG_ENV)"
 	@sam build
 	@if $(CONFIGURED) "$(CONFIG_ENV)"; then guided=; else guided=--guided; fi; \
 	  sam deploy --config-env "$(CONFIG_ENV)" $$guided

@@ -55,6 +55,11 @@ def read(template: Path = TEMPLATE) -> Stack:
         routes=sum(event["Type"] == "HttpApi" for event in events),
         log_days=parameters["LogRetentionDays"]["Default"],
         access_log_bytes=len(re.sub(r"\$context[.\w]*", "x" * _CONTEXT_VALUE_CHARACTERS, access_log)),
-        alarms=kinds.count("AWS::CloudWatch::Alarm"),
+        alarms=sum(_metrics_of(one) for one in resources.values() if one["Type"] == "AWS::CloudWatch::Alarm"),
         dashboards=kinds.count("AWS::CloudWatch::Dashboard"),
     )
+
+
+def _metrics_of(alarm: Mapping[str, Any]) -> int:
+    """Return the metrics that an alarm watches, each of which is charged as one alarm (AWS: CloudWatch pricing)."""
+    return sum("MetricStat" in one for one in alarm["Properties"].get("Metrics", ())) or 1

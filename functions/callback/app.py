@@ -24,8 +24,8 @@ coldstart.ready()
 def handler(request: Request) -> Response:
     """Answer Finch's redirect, or show the result of a flow whose link has no return URL."""
     if request.route == "GET /callback/result":
-        receipt = request.query.get(RECEIPT_PARAMETER, "")
-        return pages.outcome(links.verify_receipt(receipt, PORTS.keys, PORTS.clock()).status)
+        receipt = links.verify_receipt(request.query.get(RECEIPT_PARAMETER, ""), PORTS.keys, PORTS.clock())
+        return pages.outcome(receipt.status, retry=receipt.retry)
     if request.query.get("iss", CONFIG.finch_connect_url) != CONFIG.finch_connect_url:  # RFC 9207
         raise CallbackRefusedError("issuer_wrong")
     cookies = {flow_id_of_cookie(name): readable_cookie(value) for name, value in request.cookies.items()}
@@ -50,7 +50,7 @@ def _record(answer: Answer) -> None:
         if answer.quarantine_id is not None:
             count("Quarantined", reason=answer.reason)
         return
-    logger.info("answered", flow_id=flow.flow_id, status=flow.status, reason=flow.reason,
+    logger.info("answered", flow_id=flow.flow_id, status=flow.status, reason=flow.reason, finch_error=flow.finch_error,
                 connection_id=flow.connection_id, finch_request_id=flow.finch_request_id)  # fmt: skip
     if isinstance(answer, Outcome) and answer.fresh:
         count_outcome(flow.status, flow.reason)

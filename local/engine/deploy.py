@@ -61,15 +61,31 @@ def build() -> Path:
 
 
 def for_emulator(template: Path) -> Path:
-    """Write the built template without the resource types that MiniStack refuses. Return the new file's path.
+    """Write the built template without what MiniStack refuses: some resource types, and calculations in alarms.
 
-    This is the only difference between the template deployed here and the one deployed to AWS.
+    This is the only difference between the template deployed here and the one deployed to AWS. Returns the new file's
+    path.
     """
     content = yaml_parse(template.read_text())
-    accepted = {name: body for name, body in content["Resources"].items() if body["Type"] not in REFUSED_BY_EMULATOR}
+    accepted = {
+        name: _with_one_metric(body)
+        for name, body in content["Resources"].items()
+        if body["Type"] not in REFUSED_BY_EMULATOR
+    }
     path = template.with_name("template-emulator.yaml")
     path.write_text(yaml_dump({**content, "Resources": accepted}))
     return path
+
+
+def _with_one_metric(resource: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return an alarm that calculates as one that watches the first of its metrics, and any other resource as it is."""
+    properties = resource.get("Properties", {})
+    if resource["Type"] != "AWS::CloudWatch::Alarm" or "Metrics" not in properties:
+        return resource
+    first = next(one["MetricStat"] for one in properties["Metrics"] if "MetricStat" in one)
+    others = {name: value for name, value in properties.items() if name != "Metrics"}
+    alarm = {**others, **first["Metric"], "Statistic": first["Stat"], "Period": first["Period"]}
+    return {**resource, "Properties": alarm}
 
 
 def deploy(

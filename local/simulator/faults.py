@@ -16,6 +16,7 @@ KINDS = frozenset(
         "broken_json",
         "bare",
         "answer",
+        "status",
         "huge",
         "drip",
         "drip_header",
@@ -26,6 +27,7 @@ KINDS = frozenset(
     }
 )
 """`bare`: only the token. `answer`: replaces the fields in `answer` (null removes a field).
+`status`: gives a 200 another `status`, such as 201.
 `drip`: sends one byte every `seconds`. `drip_header`: does so with a header that never ends.
 `delay`: waits `seconds` before processing. `reset_before`/`reset_after`: breaks the connection before/after processing.
 `error`, `html`, `broken_json`, `huge` and `redirect`: answer without processing, unless `processed`."""
@@ -36,7 +38,7 @@ class Fault:
     """A fault of one path. It applies `times` times (None: until cleared), each with a `probability`.
 
     With a `code`, it applies only to that code's exchange. `status`, Finch's error `name`, `finch_code` and
-    `retry_after` (seconds) are for `error`.
+    `retry_after` (seconds) are for `error`; `context` (a connection that exists already) as well.
     """
 
     kind: str
@@ -47,6 +49,7 @@ class Fault:
     name: str = "server_error"
     finch_code: str | None = None
     retry_after: int | None = None
+    context: Mapping[str, Any] | None = None
     seconds: float = 1.0
     answer: Mapping[str, Any] = field(default_factory=dict)
     processed: bool = False

@@ -125,6 +125,8 @@ class Simulator(Server):
         content = b"".join(body)
         if fault is not None and fault.kind in {"bare", "answer"} and answered["status"] == 200:  # noqa: PLR2004  # OK
             content = _changed(content, fault)
+        if fault is not None and fault.kind == "status" and answered["status"] == 200:  # noqa: PLR2004  # OK
+            answered["status"] = fault.status
         self._record_status(call, answered["status"])
         if fault is not None and fault.kind == "drip_header":
             return _drip_header(environ, fault.seconds)
@@ -140,6 +142,7 @@ def _replacement(fault: Fault | None) -> tuple[int, list[tuple[str, str]], bytes
         case Fault(kind="error"):
             body = {"statusCode": fault.status, "status": fault.status, "code": fault.status, "name": fault.name}
             body |= {"message": "A fault on demand"} | ({"finch_code": fault.finch_code} if fault.finch_code else {})
+            body |= {"context": dict(fault.context)} if fault.context is not None else {}
             retry = [("Retry-After", str(fault.retry_after))] if fault.retry_after is not None else []
             return fault.status, as_json + retry, json.dumps(body).encode()
         case Fault(kind="html"):

@@ -35,4 +35,7 @@ ROWS = {
     36: "A flood",
     53: "Session mode: a callback without a state, led there by another page",
     54: "A code that arrives after its flow has ended",
+    49: "A proxy in front that hides the host that was asked for",
+    50: "Hostile text, or a code, in the place of Finch's error",
+    51: "Refusals that nobody notices, and that trying again never ends",
 }

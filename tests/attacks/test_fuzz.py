@@ -75,6 +75,7 @@ def seeds(static_stack: RunningStack, finch_server: Simulator) -> dict[str, list
     return {
         "link": [link, link[:-2], link + "A", *hostile],
         "form_nonce": ["N" * 43, *hostile],
+        "moved": ["1", *hostile],
         "state": [callback["state"], callback["state"][:-1] + "A", f"{'A' * 22}.{'B' * 43}", *hostile],
         "code": [callback["code"], *hostile],
         "error": ["access_denied", *hostile],

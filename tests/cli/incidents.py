@@ -106,6 +106,12 @@ def _customers_connect(stack: RunningStack, finch: Simulator) -> None:
 def _finch_fails(stack: RunningStack, session_stack: RunningStack, finch: Simulator) -> None:
     refused = Customer(stack, finch)
     refused.come_back(changed(refused.approved(), code="unknown-code"))
+    finch.faults.add(Fault("error", status=402, name="payment_required_error"))
+    refused.connect()
+    refused.browser.get(refused.link(), {"Sec-Purpose": "prefetch"})
+    unregistered = Customer(session_stack, finch)
+    finch.faults.add(Fault("error", status=400, name="bad_request", path="/connect/sessions"))
+    assert unregistered.browser.get(unregistered.link()).status == 500
     for fault in (Fault("reset_after"), Fault("answer", answer={"customer_id": "somebody else"})):
         finch.faults.add(fault)
         customer = Customer(stack, finch)
@@ -114,7 +120,7 @@ def _finch_fails(stack: RunningStack, session_stack: RunningStack, finch: Simula
     refused = Customer(stack, finch)
     refused.come_back(refused.approved())
     no_session = Customer(session_stack, finch)
-    assert no_session.browser.get(no_session.link()).status == 503
+    assert no_session.browser.get(no_session.link()).status == 500
     finch.client_secret = CLIENT_SECRET
 
 

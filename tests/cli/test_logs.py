@@ -49,13 +49,23 @@ def test_each_alarm_watches_a_metric_that_is_emitted(logged: Logged, operated_st
     deployed = operated_stack.client("cloudwatch").describe_alarms(AlarmNames=[name_of(alarm, operated_stack)])
     (configured,) = deployed["MetricAlarms"]
     dimensions = frozenset((one["Name"], one["Value"]) for one in configured["Dimensions"])
+    for metric in metrics_of(alarm):
+        if metric["Namespace"] == NAMESPACE:
+            wanted = {one["Name"] for one in metric["Dimensions"]}
+            assert wanted in [{name for name, _ in found} for found in logged.metrics()[metric["MetricName"]]]
     if configured["Namespace"] == NAMESPACE:
         assert dimensions in logged.metrics()[configured["MetricName"]]
     else:
-        (dimension,) = ALARMS[alarm]["Dimensions"]
+        (dimension,) = metrics_of(alarm)[0]["Dimensions"]
         assert AWS_METRICS[configured["Namespace"], configured["MetricName"]] == dimension["Name"]
         names = {physical.rpartition("/")[2] for physical in operated_stack.deployed.resources.values()}
         assert {value for _, value in dimensions} <= names
+
+
+def metrics_of(alarm: str) -> list[Mapping[str, Any]]:
+    """Return the metrics that an alarm watches: namespace, name and dimensions. One alarm calculates with two."""
+    calculated = [one["MetricStat"]["Metric"] for one in ALARMS[alarm].get("Metrics", ()) if "MetricStat" in one]
+    return calculated or [ALARMS[alarm]]
 
 
 def name_of(alarm: str, stack: RunningStack) -> str:

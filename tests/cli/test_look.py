@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
 
 from cli.look import main, queries
 from local.engine import RunningStack
-from local.simulator import Simulator
+from local.simulator import Fault, Simulator
 from tests.conftest import Customer
 
 
@@ -31,6 +32,17 @@ def test_a_flow_is_shown_from_its_row_to_its_logs(
     assert f'filter flow_id = "{customer.flow_id}"' in written
     assert "<flow_id>" not in written
     assert customer.row() is not None
+
+
+def test_a_flow_shows_finchs_own_word_for_an_error(
+    look: Callable[..., int], static_stack: RunningStack, finch: Simulator, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Support sees why Finch refused, with the word that Finch's support knows."""
+    customer = Customer(static_stack, finch)
+    finch.faults.add(Fault("error", status=402, name="payment_required_error"))
+    customer.connect()
+    assert look(f"--flow={customer.flow_id}") == 0
+    assert re.search(r"^finch_error +payment_required_error$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_every_heading_with_a_query_can_be_used(look: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:

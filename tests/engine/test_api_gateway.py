@@ -181,3 +181,7 @@ def test_only_resources_that_the_emulator_refuses_are_left_out() -> None:
     deployed = load_template(for_emulator(build()))["Resources"]
     assert {whole[name]["Type"] for name in whole.keys() - deployed.keys()} == set(REFUSED_BY_EMULATOR)
     assert deployed.keys() <= whole.keys()
+    changed = {name for name in deployed if deployed[name] != whole[name]}
+    assert changed == {"TurnedAwayAlarm"}, "the only alarm that calculates, which the emulator cannot"
+    metric = deployed["TurnedAwayAlarm"]["Properties"]
+    assert (metric["Namespace"], metric["MetricName"], metric["Statistic"]) == ("AWS/ApiGateway", "5xx", "Sum")

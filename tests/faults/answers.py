@@ -70,6 +70,7 @@ ANSWERS = (
     Answer("200 in HTML", Fault("html", status=200), _orphaned("answer_without_token")),
     Answer("truncated JSON", Fault("broken_json"), _orphaned("answer_without_token")),
     Answer("no token", Fault("answer", answer={"access_token": None}), _orphaned("answer_without_token")),
+    Answer("201 with a token", Fault("status", status=201), CONNECTED),
     Answer("only a token", Fault("bare"), CONNECTED),
     Answer("5 MB", Fault("huge"), _orphaned("answer_too_large")),
     Answer("a byte per second", Fault("drip"), _orphaned("exchange_timeout")),

@@ -51,7 +51,7 @@ CONTROLS = [
     Mutation(
         "the sweeper's check of the vault",
         _ADAPTERS + "vault.py",
-        'if "DeletedDate" in answer or version not in answer["VersionIdsToStages"]:',
+        'if "DeletedDate" in answer or not found:',
         "if True:",
         (28,),
         "after_the_store",

@@ -14,7 +14,7 @@ import pytest
 
 from finch_connect.adapters.finch import FinchApi
 from finch_connect.adapters.transport import READ_TIMEOUT_SECONDS
-from finch_connect.domain.errors import TryAgainError
+from finch_connect.domain.errors import OperatorNeededError, TryAgainError
 from finch_connect.domain.grant import AlreadyConnected, Declined, Exchange, Grant, NotSent, SessionOpened, Unclear
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.secret import Secret
@@ -366,7 +366,7 @@ def test_a_session_that_finch_does_not_open_can_be_retried(api: FinchApi, simula
 
 def test_wrong_credentials_open_no_session(api: FinchApi) -> None:
     """The error has Finch's request id for the log, and nothing of the credentials."""
-    with pytest.raises(TryAgainError) as caught:
+    with pytest.raises(OperatorNeededError, match="invalid_client") as caught:
         opened(api, secret="wrong")
     assert caught.value.fields["status"] == 401
     assert "wrong" not in f"{caught.value} {caught.value.fields}"

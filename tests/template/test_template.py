@@ -300,6 +300,27 @@ def test_deadlines_leases_and_grace_periods_fit_together() -> None:
     assert timeout * 1000 + LEASE_MS < CLAIM_GRACE_MS
 
 
+def test_the_alarm_on_5xx_subtracts_preloads() -> None:
+    """A preload gets 503 on purpose. The sweeper emits a 0 in each period, so there is always something to subtract."""
+    metrics = {one["Id"]: one for one in properties("TurnedAwayAlarm")["Metrics"]}
+    (calculated,) = [one for one in metrics.values() if one.get("ReturnData", True)]
+    assert calculated["Expression"] == "all_5xx - FILL(preloads, 0)"
+    watched = {name: one["MetricStat"] for name, one in metrics.items() if "MetricStat" in one}
+    names = {name: (stat["Metric"]["Namespace"], stat["Metric"]["MetricName"]) for name, stat in watched.items()}
+    assert names == {"all_5xx": ("AWS/ApiGateway", "5xx"), "preloads": ("FinchConnect", "Preloaded")}
+    assert {(stat["Stat"], stat["Period"]) for stat in watched.values()} == {("Sum", 300)}
+    assert 'count("Preloaded", 0)' in (ROOT / "functions/sweeper/app.py").read_text()
+
+
+def test_a_domain_and_its_certificate_need_each_other() -> None:
+    """CloudFormation checks rules before it creates anything."""
+    is_set = {name: {"Fn::Not": [{"Fn::Equals": [{"Ref": name}, ""]}]} for name in ("DomainName", "CertificateArn")}
+    rules = [TEMPLATE["Rules"][f"A{word}"] for word in ("DomainNeedsItsCertificate", "CertificateNeedsItsDomain")]
+    conditions = [(rule["RuleCondition"], rule["Assertions"][0]["Assert"]) for rule in rules]
+    domain, certificate = is_set["DomainName"], is_set["CertificateArn"]
+    assert conditions == [(domain, certificate), (certificate, domain)]
+
+
 def test_open_links_are_refused_outside_local_and_dev() -> None:
     """The template refuses them before a deployment, and the configuration at start."""
     rule = TEMPLATE["Rules"]["OpenLinksAreForTryingOut"]

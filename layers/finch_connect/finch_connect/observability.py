@@ -7,6 +7,8 @@ import traceback
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
+from finch_connect.domain.errors import OPERATOR_REASONS
+
 NAMESPACE = "FinchConnect"
 
 COUNTED = frozenset(
@@ -14,9 +16,9 @@ COUNTED = frozenset(
         # The outcomes of requests to connect and of callbacks (docs/operations.md explains each).
         *("Started", "ConfirmationShown", "NotStartable", "SessionUnavailable"),
         *("Connected", "Denied", "Failed", "Quarantined", "Orphaned", "Unstored", "AnswerRepeated", "CodeUnused"),
-        *("Refused", "TryAgain", "UnexpectedError"),
+        *("Refused", "TryAgain", "Preloaded", "UnexpectedError"),
         # What needs an operator.
-        *("TokenLost", "CredentialsRefused", "SecretUnreadable"),
+        *("TokenLost", "CredentialsRefused", "SecretUnreadable", "OperatorErrors"),
         # Relay and sweeper.
         *("Published", "DeadLettered"),
         *("Swept", "SweptAbandoned", "SweptOrphaned", "SweptStored", "SweptRecovered", "SweptPublished", "SweptStuck"),
@@ -44,8 +46,16 @@ def count_outcome(status: str, reason: str | None) -> None:
     count(status.capitalize(), reason=reason)
     if reason == "token_lost":
         count("TokenLost")
+    if reason is not None:
+        count_operator_error(reason)
+
+
+def count_operator_error(reason: str) -> None:
+    """Count a refusal by Finch if only an operator can fix it: CredentialsRefused, or OperatorErrors for all others."""
     if reason == "invalid_client":
         count("CredentialsRefused")
+    elif reason in OPERATOR_REASONS:
+        count("OperatorErrors", reason=reason)
 
 
 def measure(name: str, milliseconds: float) -> None:

@@ -90,8 +90,8 @@ MUTATIONS = [
     Mutation(
         "lease: never for an older token",
         _ADAPTERS + "table.py",
-        "stored_granted_at < :claimed_at",
-        "stored_granted_at <> :claimed_at",
+        "stored_granted_at < :granted_at",
+        "stored_granted_at <> :granted_at",
         (9,),
     ),
     Mutation(
@@ -160,6 +160,34 @@ MUTATIONS = [
         '    host = request.headers.get("x-forwarded-host")\n'
         '    return f"https://{host}" if host else config.public_url or f"https://{request.domain_name}"',
         (16,),
+    ),
+    Mutation(
+        "moved to the configured host only once",
+        _WEB + "apigateway.py",
+        "    if config.public_url is None or MOVED_PARAMETER in request.query:",
+        "    if config.public_url is None:",
+        (49,),
+    ),
+    Mutation(
+        "only a word is kept of Finch's error",
+        _DOMAIN + "errors.py",
+        "    return text if _ERROR_WORD.fullmatch(text) and not _LIKE_A_CODE.search(text) else UNREADABLE_ERROR",
+        "    return text[:1000]",
+        (50,),
+    ),
+    Mutation(
+        "an operator's errors are counted",
+        _LAYER + "/observability.py",
+        "    elif reason in OPERATOR_REASONS:",
+        "    elif False:",
+        (51,),
+    ),
+    Mutation(
+        "a session that is refused for good offers no retry",
+        _ADAPTERS + "finch.py",
+        "    if _is_refusal(answer) and answer.status not in _MAY_SUCCEED_LATER and reason in OPERATOR_REASONS:",
+        "    if False:",
+        (51,),
     ),
     Mutation(
         "the confirm form's nonce",

@@ -45,7 +45,7 @@ def test_the_template_is_read_correctly(stack: Stack) -> None:
     assert stack.timeout["callback"] < facts.API_TIMEOUT.value
     assert stack.routes == 4
     alarms = [one for one in template["Resources"].values() if one["Type"] == "AWS::CloudWatch::Alarm"]
-    assert stack.alarms == len(alarms)
+    assert stack.alarms == len(alarms) + 1, "one alarm watches two metrics, and each metric is charged as an alarm"
 
 
 def test_the_throttles_are_the_first_limits_as_shipped(stack: Stack) -> None:

@@ -83,7 +83,7 @@ def test_a_browser_on_another_host_is_redirected_with_its_link() -> None:
     context = {**event()["requestContext"], "domainName": "abc.execute-api.example.com"}
     request = apigateway.read(event("link=a.b%2Bc", requestContext=context))
     assert apigateway.is_elsewhere(request, CONFIG)
-    assert apigateway.moved(request, CONFIG) == "https://connect.team.example.com/connect?link=a.b%2Bc"
+    assert apigateway.moved(request, CONFIG) == "https://connect.team.example.com/connect?link=a.b%2Bc&moved=1"
 
 
 def test_a_cookie_is_bound_to_its_host_and_hidden_from_scripts() -> None:

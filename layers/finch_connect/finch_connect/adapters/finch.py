@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Any
 
 from finch_connect.adapters.transport import Answer, NoAnswerError, NotSentError, Transport
-from finch_connect.domain.errors import TryAgainError
+from finch_connect.domain.errors import OPERATOR_REASONS, OperatorNeededError, TryAgainError, error_word
 from finch_connect.domain.grant import (
     GRANT_LISTS,
     GRANT_TEXTS,
@@ -33,10 +33,15 @@ LONGEST_WAIT_SECONDS = 5.0
 _FIRST_WAIT_SECONDS = 0.5
 _MOST_POSTS = 4
 _NOT_PROCESSED = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
+_MAY_SUCCEED_LATER = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+"""The only 4xx after which the same request for a Connect session may succeed (RFC 9110, RFC 8470, RFC 6585)."""
+
+_ALREADY_EXISTS = "connection_already_exists"
 
 _REASONS = {
     "invalid_grant": "invalid_grant",
     "invalid_client": "invalid_client",
+    "unauthorized_client": "unauthorized_client",
     "invalid_request": "invalid_request",
     "bad_request": "bad_request",
     "payment_required": "payment_required",
@@ -100,7 +105,7 @@ class FinchApi:
             answer = self._transport.send("GET", "/introspect", headers=bearer, budget=budget)
         except (NotSentError, NoAnswerError):
             return grant
-        if answer.status != HTTPStatus.OK or answer.content is None:
+        if not answer.succeeded or answer.content is None:
             return grant
         # What the exchange said holds; introspection only adds to it.
         complete = _grant(grant.access_token, {**answer.content, **grant.facts}, grant.finch_request_id)
@@ -123,11 +128,11 @@ class FinchApi:
             "minutes_to_expire": minutes,
         }
         answer = self._post_session("/connect/sessions", body, client_secret, deadline)
-        if answer.status == HTTPStatus.BAD_REQUEST:
+        if _is_refusal(answer):
             context = (answer.content or {}).get("context")
             known = context.get("connection_id") if isinstance(context, Mapping) else None
-            named = (answer.content or {}).get("finch_code") == "connection_already_exists"
-            if isinstance(known, str) and (named or answer.error_name.startswith("connection_already_exists")):
+            named = _ALREADY_EXISTS in {answer.finch_code, answer.error_name.removesuffix("_error")}
+            if isinstance(known, str) and named:
                 return AlreadyConnected(known)
         return _session(answer)
 
@@ -163,28 +168,38 @@ class FinchApi:
 
 
 def _exchanged(answer: Answer) -> Exchange:
-    if answer.status == HTTPStatus.OK:
+    if answer.succeeded:
         token = (answer.content or {}).get("access_token")
         if isinstance(token, str) and token:
             return _grant(Secret(token), answer.content or {}, answer.request_id)
-        return Unclear("answer_without_token", answer.request_id)
-    if HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Unclear("answer_without_token", answer.request_id, _error_word(answer))
+    if _is_refusal(answer):
         return _declined(answer)
-    return Unclear(
-        "server_error" if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "unexpected_status", answer.request_id
-    )
+    reason = "server_error" if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "unexpected_status"
+    return Unclear(reason, answer.request_id, _error_word(answer))
+
+
+def _is_refusal(answer: Answer) -> bool:
+    return HTTPStatus.BAD_REQUEST <= answer.status < HTTPStatus.INTERNAL_SERVER_ERROR
 
 
 def _declined(answer: Answer) -> Declined:
+    return Declined(_reason(answer, "exchange_refused"), answer.request_id, _error_word(answer))
+
+
+def _reason(answer: Answer, otherwise: str) -> str:
+    """Return this source code's word for a refusal, `otherwise` for one that Finch's documentation does not have."""
     for prefix, reason in _REASONS.items():
         if answer.error_name.startswith(prefix):
-            return Declined(reason, answer.request_id)
+            return reason
     if answer.status in _NOT_PROCESSED:
-        return Declined(
-            "rate_limited" if answer.status != HTTPStatus.SERVICE_UNAVAILABLE else "finch_unavailable",
-            answer.request_id,
-        )
-    return Declined("exchange_refused", answer.request_id)
+        return "finch_unavailable" if answer.status == HTTPStatus.SERVICE_UNAVAILABLE else "rate_limited"
+    return otherwise
+
+
+def _error_word(answer: Answer) -> str | None:
+    """Return Finch's name of the error and its code, if there are any: `rate_limit_exceeded_error.finch_api_ip_rl`."""
+    return error_word(".".join(filter(None, (answer.error_name, answer.finch_code))))
 
 
 def _grant(token: Secret, content: Mapping[str, Any], finch_request_id: str | None) -> Grant:
@@ -196,9 +211,18 @@ def _grant(token: Secret, content: Mapping[str, Any], finch_request_id: str | No
 
 def _session(answer: Answer) -> SessionOpened:
     url = (answer.content or {}).get("connect_url")
-    if answer.status != HTTPStatus.OK or not isinstance(url, str):
-        raise TryAgainError("session_refused", status=answer.status, finch_request_id=answer.request_id)
-    return SessionOpened(url)
+    if answer.succeeded and isinstance(url, str):
+        return SessionOpened(url)
+    facts = {
+        "status": answer.status,
+        "finch_request_id": answer.request_id,
+        "finch_error": _error_word(answer),
+    }
+    # A 401 by a name that Finch's documentation does not have can only be about the credentials.
+    reason = _reason(answer, "invalid_client" if answer.status == HTTPStatus.UNAUTHORIZED else "session_declined")
+    if _is_refusal(answer) and answer.status not in _MAY_SUCCEED_LATER and reason in OPERATOR_REASONS:
+        raise OperatorNeededError(reason, **facts)
+    raise TryAgainError("session_refused", **facts)
 
 
 def _text(content: object) -> str | None:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
+from http import HTTPStatus
 from http.client import HTTPException
 from ssl import SSLContext, create_default_context
 from typing import Any
@@ -45,10 +46,23 @@ class Answer:
     content: Mapping[str, Any] | None
 
     @property
+    def succeeded(self) -> bool:
+        """Return whether the status is any 2xx. Finch may answer 200 or 201 to the same request."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
     def error_name(self) -> str:
         """Return Finch's name of the error, or an empty text."""
-        name = (self.content or {}).get("name")
-        return name if isinstance(name, str) else ""
+        return self._text("name")
+
+    @property
+    def finch_code(self) -> str:
+        """Return Finch's more precise code of the error, or an empty text."""
+        return self._text("finch_code")
+
+    def _text(self, name: str) -> str:
+        text = (self.content or {}).get(name)
+        return text if isinstance(text, str) else ""
 
 
 class NotSentError(Exception):

@@ -6,7 +6,43 @@ error never contains a code, a state, a cookie, a token or a key. Only its `reas
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
+
+OPERATOR_REASONS = frozenset(
+    {
+        "bad_request",
+        "exchange_refused",
+        "invalid_client",
+        "invalid_request",
+        "invalid_scope",
+        "payment_required",
+        "session_declined",
+        "session_url_elsewhere",
+        "unauthorized_client",
+        "unsupported_response_type",
+    }
+)
+"""The reasons of refusals by Finch that only an operator can fix. The same request is refused every time."""
+
+_ERROR_WORD = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_LIKE_A_CODE = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-")
+UNREADABLE_ERROR = "unreadable"
+"""Stands for an error of Finch that is not a word."""
+
+
+def error_word(text: str | None) -> str | None:
+    """Return Finch's own word for an error as it may be logged and stored, or None if there is no word.
+
+    The redirect passes through a browser, so it may have any text. Text that is not a short word, or that looks like an
+    authorization code (a UUID), becomes UNREADABLE_ERROR.
+
+    >>> error_word("access_denied"), error_word("<script>"), error_word("")
+    ('access_denied', 'unreadable', None)
+    """
+    if not text:
+        return None
+    return text if _ERROR_WORD.fullmatch(text) and not _LIKE_A_CODE.search(text) else UNREADABLE_ERROR
 
 
 class FinchConnectError(Exception):
@@ -68,13 +104,24 @@ class TryAgainError(FinchConnectError):
 
     status = 503
     title = "Just a moment"
-    sentence = "We could not reach a service that we need. Nothing has been lost. Please try again in a minute."
+    sentence = (
+        "We could not reach a service that we need. Nothing has been lost. Please try again in a minute. If that "
+        "doesn't help, please contact the team that sent you here."
+    )
 
 
 class PrefetchError(TryAgainError):
     """The answer to a browser that preloads a page (prefetch, prerender), so that the person's own click asks again."""
 
     sentence = "Your browser preloaded this page. Open the link again to continue."
+
+
+class OperatorNeededError(FinchConnectError):
+    """Finch refuses every such request until an operator changes something. Nothing was spent."""
+
+    sentence = (
+        "This can't be fixed by trying again. Please contact the team that sent you here. Nothing has been shared."
+    )
 
 
 class ConfigurationError(FinchConnectError):

@@ -65,7 +65,8 @@ class StartRule(enum.StrEnum):
 class Flow:
     """One row `flow#<flow_id>`, which is also the outbox of the flow's event.
 
-    It holds hashes and ids only, never a code, a state, a cookie, a token or a secret.
+    It holds hashes and ids only, never a code, a state, a cookie, a token or a secret. `reason` is a word of this
+    source code, `finch_error` one of Finch's (`errors.error_word`).
     """
 
     flow_id: str
@@ -90,6 +91,7 @@ class Flow:
     code_hash: str | None = None
     settled_at: int | None = None
     reason: str | None = None
+    finch_error: str | None = None
     connection_id: str | None = None
     provider_id: str | None = None
     client_type: str | None = None
@@ -120,11 +122,11 @@ class Flow:
         """Return this flow with its outcome, still unpublished.
 
         `facts` are some of OUTCOME_FIELDS. The flow is due at once if its token is not stored yet, else in two minutes,
-        when the relay should have published the outcome. Nothing of an earlier outcome's reason remains.
+        when the relay should have published the outcome. Nothing of an earlier outcome's reason or error remains.
         """
         moment = epoch_ms(at)
         due = moment if status is Status.UNSTORED else moment + PUBLISH_GRACE_MS
-        known = {"reason": None, "published_at": None} | facts
+        known = {"reason": None, "finch_error": None, "published_at": None} | facts
         return dataclasses.replace(self, status=status, settled_at=moment, due_at=due, **known)  # type: ignore[arg-type]  # mypy cannot follow ** into replace
 
 
@@ -133,6 +135,7 @@ OUTCOME_FIELDS = (
     "settled_at",
     "due_at",
     "reason",
+    "finch_error",
     "connection_id",
     "provider_id",
     "client_type",

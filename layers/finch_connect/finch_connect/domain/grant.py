@@ -57,18 +57,26 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """Finch refused for certain (4xx, or 429 and 503 until the budget was used up). There is no token."""
+    """Finch refused for certain (4xx, or 429 and 503 until the budget was used up). There is no token.
+
+    `finch_error` is Finch's own word (`errors.error_word`).
+    """
 
     reason: str
     finch_request_id: str | None
+    finch_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Unclear:
-    """The code was sent and no usable answer arrived. Finch may have a connection for which the stack has no token."""
+    """The code was sent and no usable answer arrived. Finch may have a connection for which the stack has no token.
+
+    `finch_error` is Finch's own word (`errors.error_word`).
+    """
 
     reason: str
     finch_request_id: str | None
+    finch_error: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from finch_connect.domain.errors import (
     CodeUnusedError,
     ServiceUnavailableError,
     TryAgainError,
+    error_word,
 )
 from finch_connect.domain.flow import Flow, NotWritten, Status, epoch_ms
 from finch_connect.domain.grant import Declined, Exchange, Grant, NotSent, Unclear
@@ -197,13 +198,14 @@ def _or_release[T](needed: Future[T], flow: Flow, ports: CallbackPorts, config: 
 def _end_without_code(request: CallbackRequest, flow: Flow, ports: CallbackPorts) -> Flow | None:
     """Return the flow as Finch's redirect ended it, or None if it brought a code. An error overrides a code.
 
-    The reason is one of this source code's own, whatever text the redirect had.
+    The reason is one of this source code's own, whatever text the redirect had. Finch's word is kept beside it.
     """
     if request.error is not None:
+        word = error_word(request.error)
         if request.error in _DENIALS:
-            return flow.settled(Status.DENIED, at=ports.clock(), reason="access_denied")
+            return flow.settled(Status.DENIED, at=ports.clock(), reason="access_denied", finch_error=word)
         reason = request.error if request.error in _ERRORS else "unknown_error"
-        return flow.settled(Status.FAILED, at=ports.clock(), reason=reason)
+        return flow.settled(Status.FAILED, at=ports.clock(), reason=reason, finch_error=word)
     if request.code is None:
         return flow.settled(Status.FAILED, at=ports.clock(), reason="code_missing")
     return None
@@ -226,10 +228,10 @@ def _exchange(request: CallbackRequest, claim: _Claim, ports: CallbackPorts, con
         case NotSent(reason):
             ports.flows.release(flow)
             raise TryAgainError(reason)
-        case Declined(reason, finch_request_id):
-            return flow.settled(Status.FAILED, at=ports.clock(), reason=reason, finch_request_id=finch_request_id)
-        case Unclear(reason, finch_request_id):
-            return flow.settled(Status.ORPHANED, at=ports.clock(), reason=reason, finch_request_id=finch_request_id)
+        case Declined():
+            return flow.settled(Status.FAILED, at=ports.clock(), **dataclasses.asdict(answer))
+        case Unclear():
+            return flow.settled(Status.ORPHANED, at=ports.clock(), **dataclasses.asdict(answer))
         case Grant():
             return dataclasses.replace(answer, granted_at=epoch_ms(ports.clock()))
 
@@ -248,7 +250,7 @@ def _post_code(code: Secret, flow: Flow, client_secret: Secret, ports: CallbackP
         return answer
     again = finch.exchange(code=code, redirect_uri=flow.redirect_uri, client_secret=fresh, deadline=deadline)
     # Finch has seen the code, so the claim stays, even if the second request was not sent.
-    return Declined(again.reason, answer.finch_request_id) if isinstance(again, NotSent) else again
+    return dataclasses.replace(answer, reason=again.reason) if isinstance(again, NotSent) else again
 
 
 def _check(

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from finch_connect.config import Config
 from finch_connect.domain import jws, link_claims
-from finch_connect.domain.errors import LinkRefusedError, ReceiptRefusedError
+from finch_connect.domain.errors import OPERATOR_REASONS, LinkRefusedError, ReceiptRefusedError
 from finch_connect.domain.flow import Flow, Status
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.link_claims import LinkRequest
@@ -30,10 +30,11 @@ _REQUIRED = ["aud", "sub", "jti", "iat", "exp"]
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A flow's outcome in a verified receipt."""
+    """A flow's outcome in a verified receipt. `retry` is False if only an operator can fix what went wrong."""
 
     status: Status
     flow_id: str
+    retry: bool
 
 
 def verify_link(link: str, keys: LinkKeys, config: Config, now: datetime) -> LinkRequest:
@@ -94,6 +95,7 @@ def sign_receipt(flow: Flow, key: LinkKey, *, issuer: str, now: datetime) -> str
         "status": public_status(flow.status),
         "connection_id": flow.connection_id if flow.status in {Status.CONNECTED, Status.UNSTORED} else None,
         "flow_id": flow.flow_id,
+        "retry": False if flow.reason in OPERATOR_REASONS else None,
     }
     present = {name: value for name, value in payload.items() if value is not None}
     return jws.sign(present, key.key, typ=RECEIPT_TYPE, kid=key.kid)
@@ -113,7 +115,8 @@ def verify_receipt(receipt: str, keys: LinkKeys, now: datetime) -> Receipt:
         verified = _decode(token, key, RECEIPT_AUDIENCE, now)
     except LinkRefusedError as error:
         raise ReceiptRefusedError(error.reason.replace("link", "receipt")) from None
-    return Receipt(status=Status(str(verified["status"])), flow_id=str(verified["flow_id"]))
+    status, flow_id = Status(str(verified["status"])), str(verified["flow_id"])
+    return Receipt(status, flow_id, retry=verified.get("retry") is not False)
 
 
 def public_status(status: Status) -> Status:

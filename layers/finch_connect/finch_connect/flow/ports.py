@@ -183,7 +183,10 @@ class Finch(Protocol):
 
 
 class FinchSessions(Protocol):
-    """Connect sessions, the newer form of the redirect. Each method raises TryAgainError when Finch refuses."""
+    """Connect sessions, the newer form of the redirect.
+
+    Each method raises TryAgainError when Finch does not open one now, and OperatorNeededError when it never will.
+    """
 
     def open(
         self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret, deadline: Deadline

@@ -11,7 +11,7 @@ from datetime import datetime
 from urllib.parse import quote, urlencode, urlsplit
 
 from finch_connect.config import Config
-from finch_connect.domain.errors import LinkRefusedError, TryAgainError
+from finch_connect.domain.errors import FinchConnectError, LinkRefusedError, OperatorNeededError, TryAgainError
 from finch_connect.domain.flow import ConnectMode, Flow, StartRule, Status, Written, epoch_ms
 from finch_connect.domain.grant import AlreadyConnected, SessionOpened
 from finch_connect.domain.link_claims import LinkRequest
@@ -46,9 +46,12 @@ class Redirect:
 
 @dataclass(frozen=True, slots=True)
 class SessionUnavailable:
-    """The flow has started and the browser keeps its cookie, but Finch opened no session. The same link works again."""
+    """The flow has started and the browser keeps its cookie, but Finch opened no session. The same link works again.
 
-    error: TryAgainError
+    `error` is a TryAgainError, or an OperatorNeededError if the link works only after an operator has fixed the cause.
+    """
+
+    error: FinchConnectError
     flow_id: str
     cookie: Secret
     max_age: int
@@ -170,7 +173,7 @@ def _redirect(
     else:
         try:
             location = _session_url(request, flow, attempt.state, ports, ports.sessions, config)
-        except TryAgainError as error:
+        except (TryAgainError, OperatorNeededError) as error:
             return SessionUnavailable(error, flow.flow_id, attempt.cookie, max_age)
     return Redirect(location, flow.flow_id, attempt.cookie, max_age)
 
@@ -200,9 +203,26 @@ def _session_url(
     sessions: FinchSessions,
     config: Config,
 ) -> str:
-    """Open a Connect session, or a re-authentication if the connection exists, and return its URL with the state."""
-    minutes, deadline = max(1, (flow.deadline - flow.started_at) // 60_000), ports.deadline
-    secret, uri = ports.client_secrets.read(), flow.redirect_uri
+    """Open a Connect session and return its URL with the state. If the client secret was rotated, try once more."""
+    secret = ports.client_secrets.read()
+    try:
+        opened = _open_session(request, flow, ports, sessions, secret)
+    except OperatorNeededError as error:
+        fresh = ports.client_secrets.read(fresh=True) if error.reason == "invalid_client" else secret
+        if fresh == secret:
+            raise
+        opened = _open_session(request, flow, ports, sessions, fresh)
+    url, ours = urlsplit(opened.connect_url), urlsplit(config.finch_connect_url)
+    if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.fragment:
+        raise OperatorNeededError("session_url_elsewhere")  # the browser may be sent to Finch only
+    return f"{opened.connect_url}{'&' if url.query else '?'}{urlencode({'state': state.reveal()})}"
+
+
+def _open_session(
+    request: LinkRequest, flow: Flow, ports: ConnectPorts, sessions: FinchSessions, secret: Secret
+) -> SessionOpened:
+    """Open a Connect session, or a re-authentication if the connection exists."""
+    minutes, deadline, uri = max(1, (flow.deadline - flow.started_at) // 60_000), ports.deadline, flow.redirect_uri
     opened: SessionOpened | AlreadyConnected
     if request.connection_id is not None:
         opened = AlreadyConnected(request.connection_id)
@@ -213,7 +233,4 @@ def _session_url(
         opened = sessions.reauthenticate(
             request, known, redirect_uri=uri, minutes=minutes, client_secret=secret, deadline=deadline
         )
-    url, ours = urlsplit(opened.connect_url), urlsplit(config.finch_connect_url)
-    if (url.scheme, url.netloc) != (ours.scheme, ours.netloc) or url.fragment:
-        raise TryAgainError("session_url_elsewhere")  # the browser may be sent to Finch only
-    return f"{opened.connect_url}{'&' if url.query else '?'}{urlencode({'state': state.reveal()})}"
+    return opened

@@ -21,6 +21,9 @@ MAX_PARAMETERS = 32
 MOST_COOKIES = 32
 """The most cookies of this stack in one browser: 2,600 bytes, far below API Gateway's 10,240 for all headers."""
 
+MOVED_PARAMETER = "moved"
+"""Marks a request that was redirected to the configured host. Its value is ignored."""
+
 _JSON_TYPES = ("application/json", "application/problem+json")
 
 
@@ -116,13 +119,19 @@ def base_url(request: Request, config: Config) -> str:
 
 
 def is_elsewhere(request: Request, config: Config) -> bool:
-    """Return whether the browser is on another host than the configured one, where its cookie would be useless."""
-    return config.public_url is not None and urlsplit(config.public_url).hostname != request.domain_name.lower()
+    """Return whether the browser is on another host than the configured one, where its cookie would be useless.
+
+    A request that was moved before counts as there. If it names another host all the same, the browser is on the
+    configured one and a proxy in between did not pass the host on. A second redirect would never end.
+    """
+    if config.public_url is None or MOVED_PARAMETER in request.query:
+        return False
+    return urlsplit(config.public_url).hostname != request.domain_name.lower()
 
 
 def moved(request: Request, config: Config) -> str:
-    """Return this request's address on the configured host."""
-    return f"{config.public_url}/connect?{urlencode(request.query)}"
+    """Return this request's address on the configured host, marked as moved."""
+    return f"{config.public_url}/connect?{urlencode({**request.query, MOVED_PARAMETER: '1'})}"
 
 
 def pruned(response: Response, request: Request) -> Response:

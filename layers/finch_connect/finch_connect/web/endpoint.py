@@ -7,16 +7,18 @@ from http import HTTPStatus
 from typing import Any
 
 from finch_connect.config import Config
-from finch_connect.domain.errors import CodeUnusedError, FinchConnectError, PrefetchError
+from finch_connect.domain.errors import CodeUnusedError, FinchConnectError, OperatorNeededError, PrefetchError
 from finch_connect.flow.deadline import seconds_of
 from finch_connect.flow.ports import Deadline
-from finch_connect.observability import count, log_unexpected, logger
+from finch_connect.observability import count, count_operator_error, log_unexpected, logger
 from finch_connect.web import apigateway, pages
 
 type Serve = Callable[[apigateway.Request], apigateway.Response]
 type Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
 _UNREADABLE = frozenset({"link_key_missing", "secret_unreadable"})
+_REFUSED_FOR_GOOD = ("AccessDenied", "NotAuthorized", "ResourceNotFound", "UnrecognizedClient", "Validation")
+"""What AWS's error codes start with when the same call is refused until an operator changes something."""
 
 PREFETCH = pages.problem(PrefetchError("prefetch"))
 """The answer to a browser that preloads. It changes nothing."""
@@ -38,6 +40,8 @@ def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError
                 request = apigateway.read(event)
                 as_json = request.wants_json
                 response = PREFETCH if request.is_prefetch else serve(request)
+                if request.is_prefetch:  # a 5xx on purpose: the alarm on 5xx subtracts this metric
+                    count("Preloaded")
                 response = apigateway.pruned(response, request)
             except apigateway.BadRequestError as error:
                 response = _problem(refused(str(error)), config, as_json)
@@ -55,11 +59,13 @@ def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError
 
 
 def count_operator_errors(error: FinchConnectError) -> None:
-    """Count what prevents every connection until an operator fixes it: unreadable secrets, refused credentials."""
+    """Count what prevents connections until an operator fixes it: unreadable secrets, refusals by Finch or by AWS."""
     if error.reason in _UNREADABLE or error.fields.get("operation") == "GetSecretValue":
         count("SecretUnreadable", reason=error.reason)
-    if error.fields.get("status") == HTTPStatus.UNAUTHORIZED:
-        count("CredentialsRefused")
+    elif str(error.fields.get("aws_code", "")).startswith(_REFUSED_FOR_GOOD):
+        count("OperatorErrors", reason=error.reason)
+    if isinstance(error, OperatorNeededError):
+        count_operator_error(error.reason)
 
 
 def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigateway.Response:
@@ -70,5 +76,5 @@ def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigate
     if isinstance(error, CodeUnusedError):
         count("CodeUnused", reason=error.reason)
     # Open links are for trying the stack on a laptop, so they get the details. Everyone else gets the same page.
-    facts = [error.reason, *map(str, error.fields.values())]
+    facts = [error.reason, *(str(fact) for name, fact in error.fields.items() if name != "finch_error")]
     return pages.problem(error, as_json=as_json, detail=": ".join(facts) if config.open_links else None)

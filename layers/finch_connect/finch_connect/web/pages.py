@@ -73,6 +73,10 @@ _UNUSED: dict[Status, tuple[str, str]] = {
         "once more.",
     ),
 }
+_NO_RETRY = (
+    "The connection was not made, and nothing was shared. This can't be fixed by trying again. Please contact the team "
+    "that sent you here."
+)
 
 
 def page(title: str, content: str, status: int = 200, headers: dict[str, str] | None = None) -> Response:
@@ -87,12 +91,12 @@ def confirm(customer: str, link: str, form_nonce: str) -> Response:
     return page("Connect your HR or payroll system", content)
 
 
-def outcome(status: Status, *, as_json: bool = False) -> Response:
-    """Return the answer for a flow's status, as a page or as JSON."""
+def outcome(status: Status, *, as_json: bool = False, retry: bool = True) -> Response:
+    """Return the answer for a flow's status, as a page or as JSON. Without `retry`, the page does not offer it."""
     if as_json:
         return json_body(200, {"status": status.value})
     title, sentence = _OUTCOMES[status]
-    return page(title, f"<p>{html.escape(sentence)}</p>")
+    return page(title, f"<p>{html.escape(sentence if retry else _NO_RETRY)}</p>")
 
 
 def code_unused(status: Status, next_url: str | None) -> Response:
