@@ -27,7 +27,7 @@ from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.names import Names
 from finch_connect.domain.secret import Secret
-from finch_connect.flow.ports import DeadLetter, Deadline
+from finch_connect.flow.ports import CachedLinkKeys, DeadLetter, Deadline
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 
@@ -74,14 +74,18 @@ class FakeFlowTable(Down):
         self.connections: dict[str, Connection] = {}
         self.settled_calls: list[Flow] = []
 
-    def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
+    def start(self, flow: Flow, rule: StartRule, *, asked_at: int | None = None) -> Written | NotWritten:
         self._check()
         standing = self.flows.get(flow.flow_id)
-        if rule is StartRule.RESUME:
+        if rule is StartRule.RESUME or _is_same_start(standing, flow):
             holds = _is_same_start(standing, flow)
+        elif standing is None:
+            holds = True
+        elif rule is StartRule.TAKE_OVER and standing.started_at > (asked_at or 0):
+            holds = False
         else:
-            over = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
-            holds = standing is None or standing.status in over or _is_same_start(standing, flow)
+            ended = standing.status in RESTARTABLE and standing.state_hash != flow.state_hash
+            holds = ended or (rule is StartRule.TAKE_OVER and standing.status is Status.STARTED)
         return self._write(flow) if holds else NotWritten(standing)
 
     def claim(
@@ -226,13 +230,25 @@ class FakeClientSecrets(Down):
 
 
 class FakeLinkKeys(Down):
-    """`ports.LinkKeys`: the last of `keys` is the current one."""
+    """`ports.LinkKeys`: the last of `keys` is the current one. The one before it was created at `created`, in ms."""
 
     def __init__(self) -> None:
         self.keys = [LinkKey("1", Secret("k" * 64))]
+        self.created = 0
+        self._cached = CachedLinkKeys((), complete_since=None)
 
     def current(self) -> LinkKey:
         self._check()
+        if self.keys[-1] not in self._cached.keys:
+            self._cached = CachedLinkKeys((self.keys[-1],), complete_since=None)
+        return self.keys[-1]
+
+    def cached(self) -> CachedLinkKeys:
+        return self._cached
+
+    def refresh(self) -> LinkKey:
+        self._check()
+        self._cached = CachedLinkKeys(tuple(self.keys[-2:]), self.created if len(self.keys) > 1 else 0)
         return self.keys[-1]
 
     def find(self, kid: str) -> LinkKey | None:

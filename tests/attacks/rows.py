@@ -33,4 +33,7 @@ ROWS = {
     34: "A role that allows more than its function does",
     35: "Refusals that reveal their cause",
     36: "A flood",
+    37: "A button pressed twice, and a page from before the end of an attempt",
+    38: "A page used after its cookie has ended, and every Try again",
+    39: "Made-up cookies, and keys that were rotated",
 }

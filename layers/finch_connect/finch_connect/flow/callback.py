@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from finch_connect.domain.flow import ConnectMode, Flow, NotWritten, Status, epo
 from finch_connect.domain.grant import Declined, Exchange, Grant, NotSent, Unclear
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.secret import Secret
-from finch_connect.domain.states import base64url, digest, flow_id_in, state_of
+from finch_connect.domain.states import base64url, digest, flow_id_in, has_tag_of, state_of
 from finch_connect.flow import token_storage
 from finch_connect.flow.ports import CallbackPorts
 
@@ -45,6 +45,9 @@ _NO_CUSTOMER = ""
 _MOST_COOKIES_WITHOUT_STATE = 8
 
 CLAIM_ID_BYTES = 16
+
+_REPEATED_MS = 3_600_000
+"""How long after a state's lifetime a browser may still repeat a callback."""
 
 # What a step reserves of the request's time for the steps after it, in AWS calls of `call_timeout` seconds each.
 _AFTER_THE_CLAIM = 1  # release the claim
@@ -121,12 +124,16 @@ def callback(request: CallbackRequest, ports: CallbackPorts, config: Config) -> 
 
 @dataclass(frozen=True, slots=True)
 class _Attempt:
-    """An attempt that this browser started: it holds the cookie from which the state was made."""
+    """An attempt that this browser started: it holds the cookie from which the state was made.
+
+    `made_here` is None if the cached link keys do not show whether this stack made the cookie.
+    """
 
     flow_id: str
     cookie: Secret
     state_hash: str
     has_state: bool
+    made_here: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +159,7 @@ def _bind(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _At
         raise CallbackRefusedError("code_malformed")
     if request.state is None:
         if config.connect_mode is ConnectMode.SESSION:
-            return _bind_without_state(request, ports)
+            return _bind_without_state(request, ports, config)
         raise CallbackRefusedError("state_missing")
     flow_id = flow_id_in(request.state.reveal())
     if flow_id is None:
@@ -162,10 +169,26 @@ def _bind(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _At
         raise CallbackRefusedError("cookie_missing", flow_id=flow_id)
     if state_of(cookie, flow_id) != request.state:
         raise CallbackRefusedError("cookie_wrong", flow_id=flow_id)
-    return _Attempt(flow_id, cookie, digest(request.state), has_state=True)
+    made_here = _made_here(cookie, flow_id, ports, config)
+    if made_here is False:
+        raise CallbackRefusedError("cookie_made_up", flow_id=flow_id)
+    return _Attempt(flow_id, cookie, digest(request.state), has_state=True, made_here=made_here)
 
 
-def _bind_without_state(request: CallbackRequest, ports: CallbackPorts) -> _Attempt:
+def _made_here(cookie: Secret, flow_id: str, ports: CallbackPorts, config: Config) -> bool | None:
+    """Return whether this stack made the cookie, as far as the cached link keys show. It costs no call.
+
+    None means that a key may be missing from the cache. The table decides then, so a rotation never refuses a genuine
+    cookie.
+    """
+    cached = ports.keys.cached()
+    if any(has_tag_of(cookie, flow_id, known.key) for known in cached.keys):
+        return True
+    oldest = epoch_ms(ports.clock()) - config.state_lifetime * 1000 - _REPEATED_MS  # no older cookie comes back
+    return False if cached.complete_since is not None and cached.complete_since <= oldest else None
+
+
+def _bind_without_state(request: CallbackRequest, ports: CallbackPorts, config: Config) -> _Attempt:
     """Return this browser's one live attempt. Nobody has verified that Finch echoes a state in session mode.
 
     The missing proof is required later: Finch's answer must then name this flow's customer.
@@ -175,11 +198,14 @@ def _bind_without_state(request: CallbackRequest, ports: CallbackPorts) -> _Atte
     now = epoch_ms(ports.clock())
     live: list[_Attempt] = []
     for flow_id, cookie in request.cookies.items():
+        made_here = _made_here(cookie, flow_id, ports, config)
+        if made_here is False:
+            continue
         row, state_hash = ports.flows.get(flow_id), digest(state_of(cookie, flow_id))
         if row is not None and row.state_hash == state_hash and row.mode is ConnectMode.SESSION:
             repeated = request.code is not None and row.code_hash == digest(request.code)
             if repeated or (row.status is Status.STARTED and row.deadline > now):
-                live.append(_Attempt(flow_id, cookie, state_hash, has_state=False))
+                live.append(_Attempt(flow_id, cookie, state_hash, has_state=False, made_here=made_here))
     if len(live) != 1:
         raise CallbackRefusedError("state_missing")
     return live[0]
@@ -189,7 +215,8 @@ def _claim(
     request: CallbackRequest, attempt: _Attempt, ports: CallbackPorts, config: Config
 ) -> _Claim | Outcome | InProgress:
     """Claim the flow while the client secret and the link key are read. Without the key, release the claim."""
-    client_secret, link_key = ports.submit(ports.client_secrets.read), ports.submit(ports.keys.current)
+    client_secret = ports.submit(ports.client_secrets.read)
+    link_key = ports.submit(_key_reader(attempt, ports))
     code_hash = digest(request.code) if request.code else None
     claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
     with ports.deadline.reserving(_AFTER_THE_CLAIM * config.call_timeout):
@@ -197,9 +224,16 @@ def _claim(
             attempt.flow_id, state_hash=attempt.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
         )
     if isinstance(written, NotWritten):
+        if attempt.made_here is None:
+            link_key.exception()  # wait, so that the next made-up cookie is refused without a call
         return _repeat(written.flow, attempt, link_key)
     key = _or_release(link_key, written.flow, ports, config)
     return _Claim(written.flow, attempt, key, client_secret)
+
+
+def _key_reader(attempt: _Attempt, ports: CallbackPorts) -> Callable[[], LinkKey]:
+    """Return what reads the link key. If the cached keys do not fit the cookie, it reads the previous one as well."""
+    return ports.keys.refresh if attempt.made_here is None and ports.keys.cached().keys else ports.keys.current
 
 
 def _repeat(row: Flow | None, attempt: _Attempt, link_key: Future[LinkKey]) -> Outcome | InProgress:
