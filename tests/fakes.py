@@ -77,15 +77,12 @@ class FakeFlowTable(Down):
     def start(self, flow: Flow, rule: StartRule, *, asked_at: int | None = None) -> Written | NotWritten:
         self._check()
         standing = self.flows.get(flow.flow_id)
-        if rule is StartRule.RESUME or _is_same_start(standing, flow):
-            holds = _is_same_start(standing, flow)
-        elif standing is None:
-            holds = True
-        elif rule is StartRule.TAKE_OVER and standing.started_at > (asked_at or 0):
-            holds = False
-        else:
-            ended = standing.status in RESTARTABLE and standing.state_hash != flow.state_hash
-            holds = ended or (rule is StartRule.TAKE_OVER and standing.status is Status.STARTED)
+        holds = _is_same_start(standing, flow)
+        if rule is not StartRule.RESUME and not holds:
+            over = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
+            late = rule is StartRule.TAKE_OVER and standing is not None and standing.started_at > (asked_at or 0)
+            new = standing is None or (standing.status in over and standing.state_hash != flow.state_hash)
+            holds = new and not late
         return self._write(flow) if holds else NotWritten(standing)
 
     def claim(
@@ -233,14 +230,12 @@ class FakeLinkKeys(Down):
     """`ports.LinkKeys`: the last of `keys` is the current one. The one before it was created at `created`, in ms."""
 
     def __init__(self) -> None:
-        self.keys = [LinkKey("1", Secret("k" * 64))]
-        self.created = 0
+        self.keys, self.created = [LinkKey("1", Secret("k" * 64))], 0
         self._cached = CachedLinkKeys((), complete_since=None)
 
     def current(self) -> LinkKey:
         self._check()
-        if self.keys[-1] not in self._cached.keys:
-            self._cached = CachedLinkKeys((self.keys[-1],), complete_since=None)
+        self._cached = self._cached if self._cached.keys else CachedLinkKeys((self.keys[-1],), complete_since=None)
         return self.keys[-1]
 
     def cached(self) -> CachedLinkKeys:

@@ -228,13 +228,11 @@ class FlowMachine(RuleBasedStateMachine):
         if self.world.keys.down:
             return multiple()
         self.world.clock.now += timedelta(milliseconds=1)
-        browser, key, asked = page
-        before = self._rows()
-        cookie = self.jar[browser].get(asked.flow_id) if has_cookie else None
+        (browser, key, asked), world = page, self.world
+        before, cookie = self._rows(), self.jar[browser].get(asked.flow_id) if has_cookie else None
         form = Browser(cookie, asked.form_cookie, asked.form_nonce, confirmed=True)
         answers = [
-            start(self.links[key], form, REDIRECT_URI, self.world.connect_ports, self.world.config)
-            for _ in range(presses)
+            start(self.links[key], form, REDIRECT_URI, world.connect_ports, world.config) for _ in range(presses)
         ]
         cookies = [answer.cookie for answer in answers if isinstance(answer, Redirect | SessionUnavailable)]
         assert len(cookies) in {0, presses}, "a second press gets what the first one got"

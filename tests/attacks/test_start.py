@@ -1,4 +1,4 @@
-"""Rows 37 to 39: a button that is pressed twice, pages that are used late or again, and made-up cookies."""
+"""Rows 37 to 39, and 9 for starts: buttons pressed twice, pages used late or again, and made-up cookies."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 import pytest
 
+from finch_connect.adapters.table import DynamoFlowTable
+from finch_connect.domain.flow import NotWritten, StartRule, Status
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import base64url, cookie_name, state_of
 from local.browser import Browser, Page
@@ -19,6 +21,7 @@ from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.attacks.conftest import Untouched, nothing_happens, refused
 from tests.attacks.test_links import confirm, form_of
+from tests.attacks.test_state_and_browser import a_flow
 from tests.conftest import Customer, query_of
 
 
@@ -72,6 +75,20 @@ def test_37_a_page_from_before_the_end_of_an_attempt_never_brings_it_back(
     assert query_of(ended)["state"] not in states
     person = dataclasses.replace(customer, browser=browser)
     assert person.receipt(person.come_back(person.approve(second.location or "")))["status"] == "connected"
+
+
+@pytest.mark.parametrize("status", [Status.STARTED, Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED])
+def test_09_a_start_brings_back_no_attempt(static_stack: RunningStack, status: Status) -> None:
+    """An ended attempt's state is never started again, and a page replaces no attempt that is later than itself."""
+    table = DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"])
+    row = a_flow(static_stack, status)
+    another = dataclasses.replace(row, status=Status.STARTED, state_hash="f" * 64, claimed_at=None)
+    assert table.start(another, StartRule.TAKE_OVER, asked_at=row.started_at - 1) == NotWritten(row)
+    if status is not Status.STARTED:
+        again = dataclasses.replace(row, status=Status.STARTED, claimed_at=None)
+        for rule in (StartRule.NEW_ATTEMPT, StartRule.TAKE_OVER):
+            assert table.start(again, rule, asked_at=row.started_at + 1) == NotWritten(row)
+    assert table.get(row.flow_id) == row
 
 
 def test_38_a_page_left_open_for_longer_than_its_cookie_is_shown_again(

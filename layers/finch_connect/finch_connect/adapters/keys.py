@@ -89,7 +89,8 @@ class SecretsManagerLinkKeys:
             previous, created = self._version("AWSPREVIOUS")
             self._previous = (began, previous)
             # Before the previous key there may have been others. Functions used them for as long as they cached them.
-            self._refreshed = (began, int((created + CACHE_SECONDS) * 1000) if previous is not None else 0)
+            since = 0.0 if previous is None else created and created + CACHE_SECONDS
+            self._refreshed = (began, None if since is None else int(since * 1000))
         return current
 
     def _find(self, kid: str) -> LinkKey | None:
@@ -109,8 +110,8 @@ class SecretsManagerLinkKeys:
         self._current = (self._now(), key)
         return key
 
-    def _version(self, label: str) -> tuple[LinkKey | None, float]:
-        """Return the key with this staging label, or None, and when its version was created (epoch seconds)."""
+    def _version(self, label: str) -> tuple[LinkKey | None, float | None]:
+        """Return the key with this staging label, or None, and its creation in epoch seconds."""
         text, created = _read(self._client, self._name, label)
         key = None if text is None else LinkKey(kid=_field(text, "kid"), key=Secret(_field(text, "key")))
         return key, created
@@ -121,15 +122,16 @@ def _is_recent(then: float | None, now: float, seconds: float) -> bool:
     return then is not None and 0 <= now - then < seconds
 
 
-def _read(client: Any, name: str, label: str) -> tuple[str | None, float]:
+def _read(client: Any, name: str, label: str) -> tuple[str | None, float | None]:
     """Return a secret's version with this staging label: its text, or None, and its creation in epoch seconds."""
     with translated("GetSecretValue"):
         try:
             answer = client.get_secret_value(SecretId=name, VersionStage=label)
-            return str(answer["SecretString"]), answer["CreatedDate"].timestamp()
+            created = answer.get("CreatedDate")
+            return str(answer["SecretString"]), created.timestamp() if created else None
         except ClientError as error:
             if code_of(error) == "ResourceNotFoundException":
-                return None, 0.0
+                return None, None
             raise
 
 
