@@ -27,7 +27,7 @@ from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.names import Names
 from finch_connect.domain.secret import Secret
-from finch_connect.flow.ports import DeadLetter, Deadline
+from finch_connect.flow.ports import CachedLinkKeys, DeadLetter, Deadline
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 
@@ -74,14 +74,15 @@ class FakeFlowTable(Service):
         self.connections: dict[str, Connection] = {}
         self.settled_calls: list[Flow] = []
 
-    def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
+    def start(self, flow: Flow, rule: StartRule, *, asked_at: int | None = None) -> Written | NotWritten:
         self._check()
         row = self.flows.get(flow.flow_id)
-        if rule is StartRule.RESUME:
-            allowed = _is_same_start(row, flow)
-        else:
+        allowed = _is_same_start(row, flow)
+        if rule is not StartRule.RESUME and not allowed:
             replaceable = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
-            allowed = row is None or row.status in replaceable or _is_same_start(row, flow)
+            late = rule is StartRule.TAKE_OVER and row is not None and row.started_at > (asked_at or 0)
+            new = row is None or (row.status in replaceable and row.state_hash != flow.state_hash)
+            allowed = new and not late
         return self._write(flow) if allowed else NotWritten(row)
 
     def claim(
@@ -249,13 +250,23 @@ class FakeClientSecrets(Service):
 
 
 class FakeLinkKeys(Service):
-    """`ports.LinkKeys`. The last of `keys` is the current key, and the one before it the previous key."""
+    """`ports.LinkKeys`. The last of `keys` is current, the one before it previous, created at `created` (epoch ms)."""
 
     def __init__(self) -> None:
-        self.keys = [LinkKey("1", Secret("k" * 64))]
+        self.keys, self.created = [LinkKey("1", Secret("k" * 64))], 0
+        self._cached = CachedLinkKeys((), complete_since=None)
 
     def current(self) -> LinkKey:
         self._check()
+        self._cached = self._cached if self._cached.keys else CachedLinkKeys((self.keys[-1],), complete_since=None)
+        return self.keys[-1]
+
+    def cached(self) -> CachedLinkKeys:
+        return self._cached
+
+    def refresh(self) -> LinkKey:
+        self._check()
+        self._cached = CachedLinkKeys(tuple(self.keys[-2:]), self.created if len(self.keys) > 1 else 0)
         return self.keys[-1]
 
     def find(self, kid: str) -> LinkKey | None:

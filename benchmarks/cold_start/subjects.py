@@ -198,7 +198,7 @@ def _connect() -> dict[str, Any]:
 
 def _callback() -> dict[str, Any]:
     flow_id = flow_id_of("acme", str(uuid.uuid4()))
-    cookie: Secret = new_cookie(hashlib.sha256(flow_id.encode()).digest())
+    cookie: Secret = new_cookie(hashlib.sha256(flow_id.encode()).digest(), flow_id, Secret(LINK_KEY["key"]))
     code = base64url(hmac.new(b"code", flow_id.encode(), hashlib.sha256).digest())
     query = {"code": code, "state": state_of(cookie, flow_id).reveal()}
     return _event("/callback", query, [f"{cookie_name(flow_id)}={cookie.reveal()}"])

@@ -7,20 +7,21 @@ from finch_connect.domain.link_claims import LinkRequest
 from finch_connect.domain.states import cookie_name, form_cookie_name
 from finch_connect.flow import links
 from finch_connect.flow.start import (
+    FORM_COOKIE_SECONDS,
     Browser,
     Confirm,
     NotStartable,
     Redirect,
     SessionUnavailable,
     readable_cookie,
+    readable_form_cookie,
+    readable_form_nonce,
     start,
 )
 from finch_connect.observability import count, logger
 from finch_connect.web import apigateway, pages
 from finch_connect.web.apigateway import Cookie, Request, Response
 from finch_connect.web.endpoint import count_operator_errors, endpoint
-
-FORM_COOKIE_SECONDS = 3600
 
 CONFIG = from_environment()
 PORTS = wiring.connect_ports(CONFIG)
@@ -48,7 +49,7 @@ def handler(request: Request) -> Response:
             logger.warning("session_unavailable", extra={"flow_id": flow_id, "reason": error.reason, **error.fields})
             count("SessionUnavailable", reason=error.reason)
             count_operator_errors(error)
-            page = pages.problem(error, as_json=request.wants_json)
+            page = pages.problem(error, as_json=request.wants_json, posted=request.posted)
             return page.with_cookie(Cookie(cookie_name(flow_id), cookie, max_age))
         case Confirm(_, flow_id, form_cookie, form_nonce):
             count("ConfirmationShown")
@@ -62,7 +63,7 @@ def handler(request: Request) -> Response:
 def _browser(request: Request, wanted: LinkRequest) -> Browser:
     return Browser(
         cookie=readable_cookie(request.cookies.get(cookie_name(wanted.flow_id))),
-        form_cookie=readable_cookie(request.cookies.get(form_cookie_name(wanted.flow_id))),
-        form_nonce=readable_cookie(request.form.get("form_nonce")),
+        form_cookie=readable_form_cookie(request.cookies.get(form_cookie_name(wanted.flow_id))),
+        form_nonce=readable_form_nonce(request.form.get("form_nonce")),
         confirmed=request.method == "POST",
     )

@@ -38,4 +38,7 @@ ROWS = {
     49: "A proxy in front that hides the host that was asked for",
     50: "Hostile text, or a code, in the place of Finch's error",
     51: "Refusals that nobody notices, and that trying again never ends",
+    37: "A button pressed twice, and a page from before the end of an attempt",
+    38: "A page used after its cookie has ended, and every Try again",
+    39: "Made-up cookies, and keys that were rotated",
 }

@@ -44,8 +44,8 @@ CHECKS = [
 # The characters that a header may have. The HTTP library and the local API gateway refuse others before the stack.
 _TEXT = st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E), max_size=60).map(str.strip)
 _COOKIE = st.one_of(
-    st.just(f"__Host-fc-{'A' * 22}={'B' * 43}"),
-    st.just("; ".join(f"__Host-fc-{number:022}={'C' * 43}" for number in range(60))),
+    st.just(f"__Host-fc-{'A' * 22}={'B' * 43}.{'B' * 22}"),
+    st.just("; ".join(f"__Host-fc-{number:022}={'C' * 43}.{'C' * 22}" for number in range(60))),
     st.just('__Host-fc-=; =; ;;; a=b=c; __Host-fcf-x="y"'),
     _TEXT,
 )
@@ -74,7 +74,7 @@ def seeds(static_stack: RunningStack, finch_server: Simulator) -> dict[str, list
     link = query_of(Customer(static_stack, finch_server).link(confirm=True))["link"]
     return {
         "link": [link, link[:-2], link + "A", *hostile],
-        "form_nonce": ["N" * 43, *hostile],
+        "form_nonce": [f"1767225600000.{'N' * 43}", *hostile],
         "moved": ["1", *hostile],
         "state": [callback["state"], callback["state"][:-1] + "A", f"{'A' * 22}.{'B' * 43}", *hostile],
         "code": [callback["code"], *hostile],

@@ -193,9 +193,7 @@ def test_11_a_scanner_that_opens_a_long_lived_link_writes_nothing(customer: Cust
     assert confirm(customer, form_of(customer.browser.get(link))).status == 303
 
 
-@pytest.mark.parametrize(
-    "forgery", ["cross-site", "same-site", "none", "no nonce", "no cookie", "another flow's nonce"]
-)
+@pytest.mark.parametrize("forgery", ["cross-site", "same-site", "none", "no nonce", "another flow's nonce"])
 def test_11_a_forged_confirm_form_is_refused(
     a_customer: Callable[..., Customer], untouched: Untouched, forgery: str
 ) -> None:
@@ -208,9 +206,6 @@ def test_11_a_forged_confirm_form_is_refused(
         match forgery:
             case "no nonce":
                 assert refused(confirm(customer, {"link": form["link"]}))
-            case "no cookie":
-                customer.browser.forget_cookies()
-                assert refused(confirm(customer, form))
             case "another flow's nonce":
                 assert refused(confirm(customer, {**form, "form_nonce": others["form_nonce"]}))
             case site:

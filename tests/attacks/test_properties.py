@@ -24,7 +24,7 @@ from finch_connect.domain.states import flow_id_of, state_of
 from finch_connect.flow.binding import CallbackRequest
 from finch_connect.flow.callback import InProgress, Outcome
 from finch_connect.flow.outbox import publish, unpublished_outcomes
-from finch_connect.flow.start import Browser, Confirm, NotStartable, Redirect, SessionUnavailable, start
+from finch_connect.flow.start import Browser, Confirm, NotStartable, Redirect, SessionUnavailable, StartAnswer, start
 from finch_connect.flow.sweep import sweep
 from tests.unit.conftest import GRANT, REDIRECT_URI, World
 
@@ -80,6 +80,7 @@ class FlowMachine(RuleBasedStateMachine):
     """Several people, links and browsers at once; the invariants are checked after each step."""
 
     trips = Bundle("trips")
+    pages = Bundle("pages")
 
     def __init__(self) -> None:
         super().__init__()
@@ -176,6 +177,9 @@ class FlowMachine(RuleBasedStateMachine):
     )
     def open_link(self, customer: str, link: str, browser: str, confirm: bool) -> object:  # passed by name
         """Open a link; on the confirm page, confirm or leave."""
+        if self.world.keys.down:  # the link cannot be verified
+            return multiple()
+        self.world.clock.now += timedelta(milliseconds=1)
         before, request = self._rows(), self.links[customer, link]
         flow_id = flow_id_of(customer, link)
         cookie = self.jar[browser].get(flow_id)
@@ -192,6 +196,9 @@ class FlowMachine(RuleBasedStateMachine):
                 return multiple()
             form = Browser(cookie, answer.form_cookie, answer.form_nonce, confirmed=True)
             answer = start(request, form, REDIRECT_URI, self.world.connect_ports, self.world.config)
+        return self._trip(answer, before, browser, flow_id)
+
+    def _trip(self, answer: StartAnswer, before: dict[str, Flow], browser: str, flow_id: str) -> object:
         if isinstance(answer, NotStartable):
             assert self._rows() == before
             return multiple()
@@ -200,6 +207,41 @@ class FlowMachine(RuleBasedStateMachine):
         self.jar[browser][flow_id] = answer.cookie
         self.codes += 1
         return Trip(browser, flow_id, state_of(answer.cookie, flow_id), f"code-{self.codes:04}")
+
+    @rule(
+        target=pages,
+        customer=st.sampled_from(CUSTOMERS),
+        link=st.sampled_from(["link-1", "link-2"]),
+        browser=st.sampled_from(BROWSERS),
+    )
+    def keep_page_open(self, customer: str, link: str, browser: str) -> object:
+        """Open a link that asks first, and leave its page open."""
+        self.world.clock.now += timedelta(milliseconds=1)
+        request = dataclasses.replace(self.links[customer, link], confirm=True)
+        opened = Browser(None, None, None, confirmed=False)
+        answer = start(request, opened, REDIRECT_URI, self.world.connect_ports, self.world.config)
+        assert isinstance(answer, Confirm)
+        return browser, (customer, link), answer
+
+    @rule(target=trips, page=pages, has_cookie=st.booleans(), presses=st.integers(1, 2))
+    def press(self, page: tuple[str, tuple[str, str], Confirm], has_cookie: bool, presses: int) -> object:
+        """Press the button of a page that was left open, once or twice, however old it is."""
+        if self.world.keys.down:
+            return multiple()
+        self.world.clock.now += timedelta(milliseconds=1)
+        (browser, key, asked), world = page, self.world
+        before, cookie = self._rows(), self.jar[browser].get(asked.flow_id) if has_cookie else None
+        form = Browser(cookie, asked.form_cookie, asked.form_nonce, confirmed=True)
+        answers = [
+            start(self.links[key], form, REDIRECT_URI, world.connect_ports, world.config) for _ in range(presses)
+        ]
+        cookies = [answer.cookie for answer in answers if isinstance(answer, Redirect | SessionUnavailable)]
+        assert len(cookies) in {0, presses}, "a second press gets what the first one got"
+        assert all(cookie == cookies[0] for cookie in cookies)
+        if isinstance(answers[-1], Confirm):
+            assert self._rows() == before, "a page that is too old is shown again, and nothing is written"
+            return multiple()
+        return self._trip(answers[-1], before, browser, asked.flow_id)
 
     @rule(
         trip=trips,

@@ -214,7 +214,7 @@ def test_09_a_start_replaces_only_rows_that_its_rule_allows(
     another = dataclasses.replace(row, status=Status.STARTED, state_hash="f" * 64, claimed_at=None)
     over = {Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED}
     allowed = {StartRule.NEW_ATTEMPT: over, StartRule.TAKE_OVER: over | {Status.STARTED}, StartRule.RESUME: set()}[rule]
-    answer = table.start(another, rule)
+    answer = table.start(another, rule, asked_at=row.started_at)
     stored = table.get(row.flow_id)
     assert stored is not None
     if status in allowed:

@@ -121,6 +121,26 @@ def test_a_link_from_a_mail_asks_before_it_starts(page: Page, static_stack: Runn
     expect(page.get_by_role("heading", name="You're connected")).to_be_visible()
 
 
+def test_a_button_pressed_twice_leads_through_the_login(
+    page: Page, static_stack: RunningStack, finch: Simulator
+) -> None:
+    """The browser sends the form twice and follows the last answer, whose state is the one that counts."""
+    kid, key = static_stack.link_key()
+    for number, gap in enumerate((0, 100, 250)):
+        link = sign_link(
+            connect_url=f"{static_stack.public_url}/connect",
+            kid=kid,
+            key=key,
+            customer_id="hasty-customer",
+            customer_name=f"Initech {number}",
+            lifetime_seconds=86_400,
+        )
+        page.goto(link)
+        page.get_by_role("button", name="Continue to Finch").click(click_count=2, delay=gap, no_wait_after=True)
+        log_in_at_the_provider(page)
+        expect(page.get_by_role("heading", name="You're connected")).to_be_visible()
+
+
 def test_a_callback_in_another_browser_shows_what_to_do(page: Page, static_stack: RunningStack) -> None:
     """The page explains it in plain words, and the Content-Security-Policy allows the page's style."""
     page.goto(f"{static_stack.public_url}/callback?code=x&state={'A' * 22}.{'B' * 43}")

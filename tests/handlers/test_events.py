@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import boto3
 import pytest
 from moto import mock_aws
 
 from finch_connect.adapters.items import flow_of
+from finch_connect.domain.secret import Secret
+from finch_connect.domain.states import cookie_name, state_of
 from local.simulator import Simulator
 from local.simulator.store import AuthorizationRequest
 from tests.contracts import validate_event
@@ -22,6 +24,7 @@ from tests.template import ROOT, load_template, make_flow_table
 
 EVENTS = ROOT / "events"
 CASES = sorted(path.stem for path in EVENTS.glob("*.json") if "." not in path.stem)
+FORM = ("link", "form_nonce")
 HEADERS = {
     "Cache-Control": "no-store",
     "Referrer-Policy": "no-referrer",
@@ -146,6 +149,23 @@ def test_connect_refused(invoke: Callable[[str, str], Any], account: Account) ->
     assert (answer["statusCode"], account.rows()) == (400, [])
 
 
+def test_try_again_after_a_form_posts_it_again(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the table does not answer, the page's button sends the same form, and that starts the flow."""
+    asked = handler_of("connect")(load("connect-confirm"), Context())
+    fields = {name: asked["body"].partition(f'name="{name}" value="')[2].partition('"')[0] for name in FORM}
+    event = load("connect-confirm") | {"routeKey": "POST /connect", "rawQueryString": "", "body": urlencode(fields)}
+    event["requestContext"]["http"]["method"] = "POST"
+    event["cookies"] = [cookie.partition(";")[0] for cookie in asked["cookies"]]
+    with monkeypatch.context() as unavailable:
+        unavailable.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:9")  # nothing listens there
+        answer = handler_of("connect")(event, Context())
+    assert answer["statusCode"] == 503
+    assert 'href=""' not in answer["body"]
+    assert fields == {name: answer["body"].partition(f'name="{name}" value="')[2].partition('"')[0] for name in FORM}
+    assert handler_of("connect")(event, Context())["statusCode"] == 303
+    assert [row.status.value for row in account.rows()] == ["started"]
+
+
 def test_callback_connected(invoke: Callable[[str, str], Any], account: Account) -> None:
     """The token goes to the vault, and the person to the result page."""
     account.put_started_flow()
@@ -157,6 +177,26 @@ def test_callback_connected(invoke: Callable[[str, str], Any], account: Account)
     assert account.secret_names() == [f"finch/dev/connections/{row.connection_id}"]
     (cookie,) = answer["cookies"]
     assert "Max-Age=600;" in cookie
+
+
+@pytest.mark.parametrize("rotations", [0, 2])
+def test_a_cookie_with_a_tag_of_no_known_key_is_refused_unless_keys_were_rotated(
+    account: Account, rotations: int
+) -> None:
+    """The tag of the events' cookie fits no key. After two rotations it may be of a key before the previous one."""
+    account.put_started_flow()
+    for number in range(rotations):
+        key = json.dumps({"kid": f"rotated-{number}", "key": str(number) * 64})
+        account.secrets.put_secret_value(SecretId="finch/dev/config/link-key", SecretString=key)
+    callback, made_up = handler_of("callback"), load("callback-connected")
+    flow_id, cookie = "M" * 22, Secret(f"{'x' * 43}.{'y' * 22}")
+    made_up["rawQueryString"] = f"code=x&state={state_of(cookie, flow_id).reveal()}"
+    made_up["cookies"] = [f"{cookie_name(flow_id)}={cookie.reveal()}"]
+    for _ in range(3):  # the function reads the current key, then both
+        assert callback(made_up, Context())["statusCode"] == 400
+    answer = callback(load("callback-connected"), Context())
+    assert answer["statusCode"] == (303 if rotations else 400)
+    assert [row.status.value for row in account.rows()] == ["connected" if rotations else "started"]
 
 
 def test_callback_denied(invoke: Callable[[str, str], Any], account: Account) -> None:

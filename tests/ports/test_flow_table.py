@@ -99,7 +99,7 @@ def test_a_start_replaces_only_what_its_rule_allows(table: FlowTable, status: St
         StartRule.TAKE_OVER: ended or status is Status.STARTED,
         StartRule.RESUME: False,  # another browser's state
     }[rule]
-    answer = table.start(attempt, rule)
+    answer = table.start(attempt, rule, asked_at=FLOW.started_at)
     assert isinstance(answer, Written) == allowed
     row = table.get(FLOW.flow_id)
     assert row is not None

@@ -74,6 +74,34 @@ MUTATIONS = [
         (9, 11),
     ),
     Mutation(
+        "start: never again with an ended attempt's state",
+        _ADAPTERS + "table.py",
+        "({_ENDED} AND state_hash <> :state_hash)",
+        "({_ENDED} AND (state_hash <> :state_hash OR attribute_exists(id)))",
+        (9,),
+    ),
+    Mutation(
+        "start: only over attempts that are not later than the confirm page",
+        _ADAPTERS + "table.py",
+        "started_at <= :asked_at",
+        "(started_at <= :asked_at OR started_at > :asked_at)",
+        (9,),
+    ),
+    Mutation(
+        "a button pressed twice is one attempt",
+        _FLOW + "start.py",
+        "cookie_of_page(page.form_cookie, flow_id, page.asked_at, key)",
+        "new_cookie(ports.random_bytes(COOKIE_BYTES), flow_id, key)",
+        (37,),
+    ),
+    Mutation(
+        "made-up cookies are refused before the table is asked",
+        _FLOW + "binding.py",
+        "    return False if cached.complete_since is not None and cached.complete_since <= oldest else None",
+        "    return None if oldest else None",
+        (39,),
+    ),
+    Mutation(
         "settle: only over its own claim",
         _ADAPTERS + "table.py",
         '"condition": f"{condition} AND claimed_at = :claimed_at"',
@@ -192,7 +220,7 @@ MUTATIONS = [
     Mutation(
         "the confirm form's nonce",
         _FLOW + "start.py",
-        "    if browser.form_nonce != form_nonce_of(browser.form_cookie, flow_id):",
+        "    if browser.form_nonce != form_nonce_of(browser.form_cookie, flow_id, asked_at):",
         "    if False:",
         (11,),
     ),
@@ -248,8 +276,8 @@ MUTATIONS = [
     Mutation(
         "escaping on the confirm page",
         _WEB + "pages.py",
-        "{name: html.escape(value) for name, value in values.items()}",
-        "values",
+        "customer=html.escape(customer)",
+        "customer=customer",
         (23,),
     ),
     Mutation(

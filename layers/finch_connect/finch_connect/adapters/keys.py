@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -12,10 +13,11 @@ from finch_connect.adapters.aws import code_of, translated
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.secret import Secret
+from finch_connect.flow.ports import CachedLinkKeys
 
 CACHE_SECONDS = 300.0
 REFETCH_SECONDS = 10.0
-"""How often an unknown `kid` may cause another read, because anyone can invent one."""
+"""How often an unknown `kid` or a made-up cookie may cause another read, because anyone can invent one."""
 
 Seconds = Callable[[], float]
 """Returns epoch seconds. A monotonic clock may stop while the function is frozen, and a rotated key must expire."""
@@ -34,7 +36,7 @@ class SecretsManagerClientSecrets:
         """See `ports.ClientSecrets.read`."""
         if self._cached is not None and not fresh and _is_recent(self._cached[0], self._now(), CACHE_SECONDS):
             return self._cached[1]
-        text = _field(_read(self._client, self._name, "AWSCURRENT") or "", "client_secret")
+        text = _field(_read(self._client, self._name, "AWSCURRENT")[0] or "", "client_secret")
         self._cached = (self._now(), Secret(text))
         return self._cached[1]
 
@@ -52,14 +54,12 @@ class SecretsManagerLinkKeys:
         self._current: tuple[float, LinkKey] | None = None
         self._previous: tuple[float, LinkKey | None] | None = None
         self._reread_at: float | None = None
+        self._refreshed: tuple[float, int | None] | None = None
 
     def current(self) -> LinkKey:
         """See `ports.LinkKeys.current`."""
         if self._current is None or not _is_recent(self._current[0], self._now(), CACHE_SECONDS):
-            key = self._version("AWSCURRENT")
-            if key is None:
-                raise ServiceUnavailableError("link_key_missing")
-            self._current = (self._now(), key)
+            return self._read_current()
         return self._current[1]
 
     def find(self, kid: str) -> LinkKey | None:
@@ -71,19 +71,50 @@ class SecretsManagerLinkKeys:
             found = self._find(kid)
         return found
 
+    def cached(self) -> CachedLinkKeys:
+        """See `ports.LinkKeys.cached`."""
+        read = [cached[1] for cached in (self._current, self._previous) if cached is not None]
+        keys = tuple(key for key in read if key is not None)
+        fresh = self._refreshed is not None and _is_recent(self._refreshed[0], self._now(), REFETCH_SECONDS)
+        return CachedLinkKeys(keys, self._refreshed[1] if fresh and self._refreshed else None)
+
+    def refresh(self) -> LinkKey:
+        """See `ports.LinkKeys.refresh`."""
+        began = self._now()
+        if self._refreshed is not None and _is_recent(self._refreshed[0], began, REFETCH_SECONDS):
+            return self.current()
+        current = self._read_current()
+        self._refreshed = (began, None)
+        with suppress(ServiceUnavailableError):  # without the previous key the request goes on, and keys may be missing
+            previous, created = self._version("AWSPREVIOUS")
+            self._previous = (began, previous)
+            # Before the previous key there may have been others. Functions used them for as long as they cached them.
+            since = 0.0 if previous is None else created and created + CACHE_SECONDS
+            self._refreshed = (began, None if since is None else int(since * 1000))
+        return current
+
     def _find(self, kid: str) -> LinkKey | None:
         """Return the current or the previous key with this `kid`. The previous one is read only if it is needed."""
         key = self.current()
         if key.kid == kid:
             return key
         if self._previous is None or not _is_recent(self._previous[0], self._now(), CACHE_SECONDS):
-            self._previous = (self._now(), self._version("AWSPREVIOUS"))
+            self._previous = (self._now(), self._version("AWSPREVIOUS")[0])
         previous = self._previous[1]
         return previous if previous is not None and previous.kid == kid else None
 
-    def _version(self, label: str) -> LinkKey | None:
-        text = _read(self._client, self._name, label)
-        return None if text is None else LinkKey(kid=_field(text, "kid"), key=Secret(_field(text, "key")))
+    def _read_current(self) -> LinkKey:
+        key, _ = self._version("AWSCURRENT")
+        if key is None:
+            raise ServiceUnavailableError("link_key_missing")
+        self._current = (self._now(), key)
+        return key
+
+    def _version(self, label: str) -> tuple[LinkKey | None, float | None]:
+        """Return the key with this staging label, or None, and its creation in epoch seconds."""
+        text, created = _read(self._client, self._name, label)
+        key = None if text is None else LinkKey(kid=_field(text, "kid"), key=Secret(_field(text, "key")))
+        return key, created
 
 
 def _is_recent(then: float | None, now: float, seconds: float) -> bool:
@@ -91,14 +122,16 @@ def _is_recent(then: float | None, now: float, seconds: float) -> bool:
     return then is not None and 0 <= now - then < seconds
 
 
-def _read(client: Any, name: str, label: str) -> str | None:
-    """Return the text of a secret's version with this staging label, or None if there is no such version."""
+def _read(client: Any, name: str, label: str) -> tuple[str | None, float | None]:
+    """Return a secret's version with this staging label: its text, or None, and its creation in epoch seconds."""
     with translated("GetSecretValue"):
         try:
-            return str(client.get_secret_value(SecretId=name, VersionStage=label)["SecretString"])
+            answer = client.get_secret_value(SecretId=name, VersionStage=label)
+            created = answer.get("CreatedDate")
+            return str(answer["SecretString"]), created.timestamp() if created else None
         except ClientError as error:
             if code_of(error) == "ResourceNotFoundException":
-                return None
+                return None, None
             raise
 
 

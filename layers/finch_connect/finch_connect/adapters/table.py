@@ -43,11 +43,13 @@ DUE_INDEX = "due"
 _NAMES = {"#status": "status"}  # a reserved word
 _STATUSES: Mapping[str, Mapping[str, str]] = {f":{status}": {"S": str(status)} for status in Status}
 _SAME = "#status = :started AND state_hash = :state_hash"
-_NEW = "attribute_not_exists(id) OR #status IN (" + ", ".join(sorted(f":{status}" for status in RESTARTABLE)) + ")"
+_ENDED = "#status IN (" + ", ".join(sorted(f":{status}" for status in RESTARTABLE)) + ")"
+_NEW = f"attribute_not_exists(id) OR ({_ENDED} AND state_hash <> :state_hash)"
+_NOT_LATER = "(attribute_not_exists(id) OR started_at <= :asked_at)"
 _START_CONDITIONS = {
     StartRule.NEW_ATTEMPT: f"{_NEW} OR ({_SAME})",
     StartRule.RESUME: _SAME,
-    StartRule.TAKE_OVER: f"{_NEW} OR #status = :started",
+    StartRule.TAKE_OVER: f"({_SAME}) OR (({_NEW} OR #status = :started) AND {_NOT_LATER})",
 }
 _MAY_BE_UNKNOWN = ("provider_id", "client_type", "products", "finch_request_id")
 """What Finch may leave out of an answer. It is then removed from the connection's row, where it may be old."""
@@ -64,12 +66,14 @@ class DynamoFlowTable:
         self._client = client
         self._table = table_name
 
-    def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
+    def start(self, flow: Flow, rule: StartRule, *, asked_at: int | None = None) -> Written | NotWritten:
         """See `ports.FlowTable.start`."""
         condition = _START_CONDITIONS[rule]
         values = {name: typed for name, typed in _STATUSES.items() if _mentions(condition, name)}
         if _mentions(condition, ":state_hash"):
-            values |= {":state_hash": {"S": flow.state_hash}}
+            values |= {":state_hash": value("state_hash", flow.state_hash)}
+        if _mentions(condition, ":asked_at"):
+            values |= {":asked_at": value("started_at", asked_at or 0)}
         return self._write(
             self._client.put_item,
             flow,

@@ -58,7 +58,8 @@ class StartRule(enum.StrEnum):
     RESUME = "resume"
     """The same browser again: the flow is `started` with the same state."""
     TAKE_OVER = "take_over"
-    """A person confirmed: as NEW_ATTEMPT, or a flow that is `started` in any browser."""
+    """A person confirmed: as NEW_ATTEMPT, or a flow that is `started` in any browser. Only over an attempt that is not
+    later than the page that asked, so that a page used again never brings back an attempt that has ended."""
 
 
 @dataclass(frozen=True, slots=True)

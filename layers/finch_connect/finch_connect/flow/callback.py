@@ -7,6 +7,7 @@ Once bytes of the code have been sent, the claim is never released.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ _NO_CUSTOMER = ""
 """No customer has this id, because ids have 1 to 255 characters."""
 
 CLAIM_ID_BYTES = 16
+
+_REPEATED_MS = 3_600_000
+"""How long after a state's lifetime a browser may still repeat a callback."""
 
 # What a step reserves of the request's time for the steps after it, in AWS calls of `call_timeout` seconds each.
 _AFTER_THE_CLAIM = 1  # release the claim
@@ -156,7 +160,8 @@ def _claim(request: CallbackRequest, attempt: Attempt, ports: CallbackPorts, con
     """
     if attempt.row is not None and (request.error is not None or request.code is None):
         return Unproven(attempt.row, "state_missing")
-    client_secret, link_key = ports.submit(ports.client_secrets.read), ports.submit(ports.keys.current)
+    client_secret = ports.submit(ports.client_secrets.read)
+    link_key = ports.submit(_key_reader(attempt, ports))
     code_hash = digest(request.code) if request.code else None
     claim_id, now = base64url(ports.random_bytes(CLAIM_ID_BYTES)), epoch_ms(ports.clock())
     with ports.deadline.reserving(_AFTER_THE_CLAIM * config.call_timeout):
@@ -164,9 +169,16 @@ def _claim(request: CallbackRequest, attempt: Attempt, ports: CallbackPorts, con
             attempt.flow_id, state_hash=attempt.state_hash, claim_id=claim_id, code_hash=code_hash, now=now
         )
     if isinstance(written, NotWritten):
+        if attempt.made_here is None:
+            link_key.exception()  # wait, so that the next made-up cookie is refused without a call
         return _repeat(request, written.flow, attempt, link_key)
     key = _or_release(link_key, written.flow, ports, config)
     return _Claim(written.flow, attempt, key, client_secret)
+
+
+def _key_reader(attempt: Attempt, ports: CallbackPorts) -> Callable[[], LinkKey]:
+    """Return what reads the link key. If the cached keys do not fit the cookie, it reads the previous one as well."""
+    return ports.keys.refresh if attempt.made_here is None and ports.keys.cached().keys else ports.keys.current
 
 
 def _repeat(

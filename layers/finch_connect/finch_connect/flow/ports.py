@@ -51,8 +51,12 @@ class FlowTable(Protocol):
     Each method raises ServiceUnavailableError when the table does not answer.
     """
 
-    def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
-        """Put a `started` row if the rule allows it to replace the present row."""
+    def start(self, flow: Flow, rule: StartRule, *, asked_at: int | None = None) -> Written | NotWritten:
+        """Put a `started` row if the rule allows it to replace the present row.
+
+        `asked_at` (epoch ms) is when the page was made on which the person confirmed. Without it, TAKE_OVER replaces
+        no row.
+        """
         ...
 
     def claim(
@@ -158,8 +162,19 @@ class ClientSecrets(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class CachedLinkKeys:
+    """The link keys that are known without a call.
+
+    `complete_since` (epoch ms): every key that was current since then is in `keys`. None if one may be missing.
+    """
+
+    keys: tuple[LinkKey, ...]
+    complete_since: int | None
+
+
 class LinkKeys(Protocol):
-    """The keys that sign links and receipts. Each method raises ServiceUnavailableError."""
+    """The keys that sign links and receipts. `current`, `find` and `refresh` raise ServiceUnavailableError."""
 
     def current(self) -> LinkKey:
         """Return the key that signs."""
@@ -167,6 +182,14 @@ class LinkKeys(Protocol):
 
     def find(self, kid: str) -> LinkKey | None:
         """Return the current or the previous key with this `kid`, or None."""
+        ...
+
+    def cached(self) -> CachedLinkKeys:
+        """Return what is known without a call. Keys are complete for some seconds after a refresh only."""
+        ...
+
+    def refresh(self) -> LinkKey:
+        """Read the current and the previous key, at most every few seconds, and return the key that signs."""
         ...
 
 

@@ -19,7 +19,7 @@ MAX_QUERY_LENGTH = 8192
 MAX_BODY_LENGTH = 8192
 MAX_PARAMETERS = 32
 MOST_COOKIES = 32
-"""The most cookies of this stack in one browser: 2,600 bytes, far below API Gateway's 10,240 for all headers."""
+"""The most cookies of this stack in one browser: 3,400 bytes, far below API Gateway's 10,240 for all headers."""
 
 MOVED_PARAMETER = "moved"
 """Marks a request that was redirected to the configured host. Its value is ignored."""
@@ -51,15 +51,24 @@ class Request:
 
     @property
     def is_prefetch(self) -> bool:
-        """Return whether the browser only preloads (Fetch standard: Sec-Purpose; older browsers: Purpose, X-Moz)."""
+        """Return whether the browser only preloads (Fetch standard: Sec-Purpose; older browsers: Purpose, X-Moz).
+
+        A form is never preloaded, and the page for a preload could not send it again.
+        """
         names = ("sec-purpose", "purpose", "x-moz", "x-purpose")
         purposes = " ".join(self.headers.get(name, "").lower() for name in names)
-        return "prefetch" in purposes or "prerender" in purposes or "preview" in purposes
+        ahead = "prefetch" in purposes or "prerender" in purposes or "preview" in purposes
+        return ahead and self.method != "POST"
 
     @property
     def is_cross_site_post(self) -> bool:
         """Return whether the browser says that another site sent this form (Fetch metadata)."""
         return self.headers.get("sec-fetch-site", "same-origin").lower() != "same-origin"
+
+    @property
+    def posted(self) -> Mapping[str, str] | None:
+        """Return the form that was posted, or None for any other method."""
+        return self.form if self.method == "POST" else None
 
     def secret(self, name: str) -> Secret | None:
         """Return a query parameter as a secret, or None if it is absent or empty."""

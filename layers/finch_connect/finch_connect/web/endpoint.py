@@ -33,24 +33,24 @@ def endpoint(config: Config, deadline: Deadline, refused: type[FinchConnectError
 
     def decorate(serve: Serve) -> Handler:
         def handler(event: Mapping[str, Any], context: Any) -> dict[str, Any]:
-            as_json = False
+            as_json, posted = False, None
             deadline.begin(seconds_of(context, at_most=config.request_budget))
             try:
                 logger.set_correlation_id(event["requestContext"]["requestId"])  # the access log has it too
                 request = apigateway.read(event)
-                as_json = request.wants_json
+                as_json, posted = request.wants_json, request.posted
                 response = PREFETCH if request.is_prefetch else serve(request)
                 if request.is_prefetch:  # a 5xx on purpose: the alarm on 5xx subtracts this metric
                     count("Preloaded")
                 response = apigateway.pruned(response, request)
             except apigateway.BadRequestError as error:
-                response = _problem(refused(str(error)), config, as_json)
+                response = _problem(refused(str(error)), config, as_json, posted)
             except FinchConnectError as error:
-                response = _problem(error, config, as_json)
+                response = _problem(error, config, as_json, posted)
             except Exception as error:  # noqa: BLE001  # anything unexpected: a page with all headers, and no text in the log
                 log_unexpected(error)
                 count("UnexpectedError")
-                response = pages.problem(FinchConnectError("unexpected"), as_json=as_json)
+                response = pages.problem(FinchConnectError("unexpected"), as_json=as_json, posted=posted)
             return apigateway.answer(response, config)
 
         return handler
@@ -68,7 +68,9 @@ def count_operator_errors(error: FinchConnectError) -> None:
         count_operator_error(error.reason)
 
 
-def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigateway.Response:
+def _problem(
+    error: FinchConnectError, config: Config, as_json: bool, posted: Mapping[str, str] | None
+) -> apigateway.Response:
     ours = error.status >= HTTPStatus.INTERNAL_SERVER_ERROR
     logger.warning("try_again" if ours else "refused", extra={"reason": error.reason, **error.fields})
     count("TryAgain" if ours else "Refused", reason=error.reason)
@@ -77,4 +79,4 @@ def _problem(error: FinchConnectError, config: Config, as_json: bool) -> apigate
         count("CodeUnused", reason=error.reason)
     # Open links are for trying the stack on a laptop, so they get the details. Everyone else gets the same page.
     facts = [error.reason, *(str(fact) for name, fact in error.fields.items() if name != "finch_error")]
-    return pages.problem(error, as_json=as_json, detail=": ".join(facts) if config.open_links else None)
+    return pages.problem(error, as_json=as_json, posted=posted, detail=": ".join(facts) if config.open_links else None)

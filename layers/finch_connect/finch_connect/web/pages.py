@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from string import Template
@@ -23,11 +24,18 @@ _PAGE = Template(
     "<body>\n<main>\n<h1>$title</h1>\n$content\n</main>\n</body>\n</html>\n"
 )
 
+_FORM = Template(
+    '<form method="post" action="/connect">\n<input type="hidden" name="link" value="$link">\n'
+    '<input type="hidden" name="form_nonce" value="$form_nonce">\n<button>$button</button>\n</form>'
+)
+
+_FORM_VALUE = re.compile(r"[A-Za-z0-9._-]{1,6144}")
+"""What a link and a nonce consist of. Nothing else of a request is ever put into a page."""
+
 _CONFIRM = Template(
     "<p>You are about to connect the HR or payroll system of <strong>$customer</strong>.</p>\n"
     "<p>You will choose your provider, sign in there, and see what will be shared before you agree.</p>\n"
-    '<form method="post" action="/connect">\n<input type="hidden" name="link" value="$link">\n'
-    '<input type="hidden" name="form_nonce" value="$form_nonce">\n<button>Continue to Finch</button>\n</form>\n'
+    "$form\n"
     "<p>Not your company? Close this page. Nothing has been shared yet.</p>"
 )
 
@@ -86,8 +94,8 @@ def page(title: str, content: str, status: int = 200, headers: dict[str, str] | 
 
 def confirm(customer: str, link: str, form_nonce: str) -> Response:
     """Return the page that names the customer. Nothing starts before its one button is pressed."""
-    values = {"customer": customer, "link": link, "form_nonce": form_nonce}
-    content = _CONFIRM.substitute({name: html.escape(value) for name, value in values.items()})
+    form = _form({"link": link, "form_nonce": form_nonce}, "Continue to Finch")
+    content = _CONFIRM.substitute(customer=html.escape(customer), form=form)
     return page("Connect your HR or payroll system", content)
 
 
@@ -129,16 +137,26 @@ def in_progress(*, as_json: bool = False) -> Response:
     return page("One moment", "<p>Your connection is being completed. This page refreshes by itself.</p>", 202, headers)
 
 
-def problem(error: FinchConnectError, *, as_json: bool = False, detail: str | None = None) -> Response:
-    """Return an error as a page or as `application/problem+json` (RFC 9457). `detail` is for open links only."""
+def problem(
+    error: FinchConnectError,
+    *,
+    as_json: bool = False,
+    detail: str | None = None,
+    posted: Mapping[str, str] | None = None,
+) -> Response:
+    """Return an error as a page or as `application/problem+json` (RFC 9457). `detail` is for open links only.
+
+    If the error may pass, the page has a button that sends the same request again: `posted` is the form of a POST. The
+    address of a POST has no link, so a request for it would be refused.
+    """
     headers = {"Retry-After": "5"} if error.status == HTTPStatus.SERVICE_UNAVAILABLE else {}
     sentence = error.sentence if detail is None else f"{error.sentence} ({detail})"
     if as_json:
         body = {"type": "about:blank", "title": error.title, "status": error.status, "detail": sentence}
         return json_body(error.status, body, "application/problem+json", headers)
     content = f"<p>{html.escape(sentence)}</p>"
-    if headers:
-        content += '\n<p><a class="button" href="">Try again</a></p>'
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        content += _try_again(posted)
     return page(error.title, content, error.status, headers)
 
 
@@ -150,6 +168,19 @@ def json_body(
 ) -> Response:
     """Return a JSON answer."""
     return Response(status, json.dumps(content), content_type, headers or {})
+
+
+def _try_again(posted: Mapping[str, str] | None) -> str:
+    """Return the button that sends the same request again, or nothing if the form was not one of this stack's."""
+    if posted is None:
+        return '\n<p><a class="button" href="">Try again</a></p>'
+    values = {name: posted.get(name, "") for name in ("link", "form_nonce")}
+    return f"\n{_form(values, 'Try again')}" if all(map(_FORM_VALUE.fullmatch, values.values())) else ""
+
+
+def _form(values: Mapping[str, str], button: str) -> str:
+    """Return the form that posts a link with its nonce."""
+    return _FORM.substitute({name: html.escape(value) for name, value in values.items()}, button=button)
 
 
 def redirect(location: str) -> Response:
