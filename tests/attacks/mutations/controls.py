@@ -95,7 +95,7 @@ MUTATIONS = [
         (10,),
     ),
     Mutation("the link's algorithm", _DOMAIN + "jws.py", 'header.get("alg") != ALGORITHM or ', "", (10,)),
-    Mutation("the link's audience", _FLOW + "links.py", ' or verified["aud"] != audience:', ":", (10,)),
+    Mutation("the link's audience", _FLOW + "links.py", "    if audience not in audiences:", "    if False:", (10,)),
     Mutation("the link's expiry", _FLOW + "links.py", "    if expires + skew <= seconds:", "    if False:", (10,)),
     Mutation(
         "the link's maximum lifetime",
@@ -124,6 +124,34 @@ MUTATIONS = [
         "    if value is not None and not is_allowed(value, rules.allowed_return_urls):",
         "    if False:",
         (15,),
+    ),
+    Mutation(
+        "the return URL's path parameters",
+        _DOMAIN + "return_urls.py",
+        'segment.partition(";")[0].strip()',
+        "segment",
+        (15,),
+    ),
+    Mutation(
+        "the return URL's escapes of escapes",
+        _DOMAIN + "return_urls.py",
+        "        decoded = unquote(path)",
+        "        decoded = path",
+        (15,),
+    ),
+    Mutation(
+        "one receipt in the return URL",
+        _DOMAIN + "return_urls.py",
+        "    base = without_receipt(return_url)",
+        "    base = return_url",
+        (15,),
+    ),
+    Mutation(
+        "no control or override in a text",
+        _DOMAIN + "text.py",
+        "    return _UNFIT.search(text) is None",
+        "    return True",
+        (13, 23),
     ),
     Mutation(
         "the return URL check at the callback",

@@ -92,7 +92,7 @@ def test_a_link_that_lives_long_is_confirmed_unless_it_says_otherwise(
     ("claims", "expected"),
     [
         ({"aud": "finch-receipt"}, "link_claims"),
-        ({"aud": ["finch-connect", "else"]}, "link_claims"),
+        ({"aud": ["finch-receipt", "else"]}, "link_claims"),
         ({"aud": None}, "link_claims"),
         ({"sub": None}, "link_claims"),
         ({"jti": None}, "link_claims"),
@@ -102,7 +102,7 @@ def test_a_link_that_lives_long_is_confirmed_unless_it_says_otherwise(
         ({"iat": SECONDS + 61}, "link_from_the_future"),
         ({"nbf": SECONDS + 61}, "link_from_the_future"),
         ({"exp": str(SECONDS + 600)}, "link_times"),
-        ({"exp": float(SECONDS + 600)}, "link_times"),
+        ({"exp": float("inf")}, "link_times"),
         ({"iat": True}, "link_times"),
         ({"exp": SECONDS + 604801}, "link_claim_refused"),
         ({"exp": SECONDS}, "link_claim_refused"),
