@@ -226,6 +226,32 @@ def test_22_a_repeated_parameter_is_refused(customer: Customer, untouched: Untou
     assert customer.receipt(customer.come_back(callback))["status"] == "connected"
 
 
+UNREAD = "utm_source=a&utm_source=b&utm_term=%ff&=&%00=%0d%0a"
+
+
+def test_22_parameters_that_nobody_reads_may_be_anything(customer: Customer, finch: Simulator) -> None:
+    """Mail tools and trackers add their own to every address, some of them twice."""
+    started = customer.browser.get(f"{customer.link()}&{UNREAD}")
+    assert started.location is not None
+    page = customer.come_back(f"{customer.approve(started.location)}&{UNREAD}")
+    assert customer.receipt(page)["status"] == "connected"
+    assert page.location is not None
+    assert "utm" not in started.location + page.location
+
+
+def test_22_a_blank_parameter_is_absent(customer: Customer) -> None:
+    """A server that sends `error=` with a code reports no error (RFC 6749 section 3.1)."""
+    page = customer.come_back(f"{customer.approved()}&error=&error_description=&iss=%20")
+    assert customer.receipt(page)["status"] == "connected"
+
+
+def test_22_a_repeated_link_is_refused(customer: Customer, untouched: Untouched) -> None:
+    """Another reader might verify the other one, also if its name is escaped."""
+    with untouched():
+        for second in ("link=", "link=x", "%6Cink=x"):
+            assert refused(customer.browser.get(f"{customer.link()}&{second}"))
+
+
 HOSTILE = {
     "markup": "<script>alert('reflected')</script>",
     "attribute": "\" onmouseover='reflected()' x=\"",

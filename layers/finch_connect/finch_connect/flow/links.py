@@ -25,6 +25,22 @@ RECEIPT_LIFETIME_SECONDS = 300
 MAX_LINK_LENGTH = 6144
 
 _OPEN_LINK_LIFETIME_SECONDS = 600
+OPEN_LINK_PARAMETERS = (
+    "customer_id",
+    "products",
+    "category",
+    "payroll_provider",
+    "sandbox",
+    "manual",
+    "return_url",
+    "nonce",
+    "customer_name",
+    "customer_email",
+    "connection_id",
+    "confirm",
+)
+"""What an unsigned query may have: the customer's id, and the link's optional claims by name."""
+
 _REQUIRED = ["aud", "sub", "jti", "iat", "exp"]
 
 
@@ -65,7 +81,7 @@ def open_link(query: Mapping[str, str], key: LinkKey, config: Config, now: datet
     The query has `customer_id` and the link's optional claims by name, all as text. Each call makes another link.
     """
     issued = int(now.timestamp())
-    typed: dict[str, object] = {name: query.get(name) for name in _OPEN_PARAMETERS}
+    typed: dict[str, object] = {name: query.get(name) for name in OPEN_LINK_PARAMETERS if name != "customer_id"}
     signed = {
         "aud": LINK_AUDIENCE,
         "sub": query.get("customer_id", ""),
@@ -119,23 +135,6 @@ def verify_receipt(receipt: str, keys: LinkKeys, now: datetime) -> Receipt:
 def public_status(status: Status) -> Status:
     """Return the status that people and programs see. A token that waits for the vault counts as stored."""
     return Status.CONNECTED if status is Status.UNSTORED else status
-
-
-_OPEN_PARAMETERS = frozenset(
-    {
-        "products",
-        "category",
-        "payroll_provider",
-        "sandbox",
-        "manual",
-        "return_url",
-        "nonce",
-        "customer_name",
-        "customer_email",
-        "connection_id",
-        "confirm",
-    }
-)
 
 
 def _is_jwt(typ: object) -> bool:
