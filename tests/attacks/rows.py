@@ -33,4 +33,6 @@ ROWS = {
     34: "A role that allows more than its function does",
     35: "Refusals that reveal their cause",
     36: "A flood",
+    40: "Metadata with which an event could never be published",
+    41: "A link key that is too short for HS256, and made-up key ids",
 }

@@ -8,21 +8,20 @@ import hmac
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 import jwt
 import pytest
 
-from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_key
 from finch_connect.domain.states import base64url
 from local.browser import Page
 from local.engine import RunningStack
 from local.simulator import Simulator
 from tests.attacks.conftest import Untouched, nothing_happens, refused
-from tests.canary import CANARIES, Visitor
+from tests.canary import Visitor
 from tests.conftest import Customer, query_of
 
 
@@ -121,44 +120,6 @@ def test_10_a_receipt_is_refused_as_a_link_and_a_link_as_a_receipt(customer: Cus
     assert refused(open_link(customer, receipt))
     link = customer.link().partition("link=")[2]
     assert refused(customer.browser.get(f"{customer.stack.public_url}/callback/result?finch_receipt={link}"))
-
-
-@pytest.fixture
-def rotate(static_stack: RunningStack, finch: Simulator) -> Iterator[Callable[[str], None]]:
-    """Put a new link key into the secret; the teardown makes the first one current again."""
-    arn, client = static_stack.outputs["LinkKeySecretArn"], static_stack.client("secretsmanager")
-    first = client.get_secret_value(SecretId=arn)["SecretString"]
-
-    def put(kid: str) -> None:
-        key = secrets.token_urlsafe(48)
-        CANARIES.add("link key", key)
-        client.put_secret_value(SecretId=arn, SecretString=json.dumps({"kid": kid, "key": key}))
-
-    yield put
-    client.put_secret_value(SecretId=arn, SecretString=first)
-    wait_for(lambda: Visitor().get(Customer(static_stack, finch).link()).status == 303, timeout=45, interval=0.5)
-
-
-def test_10_after_a_rotation_the_previous_key_works_and_older_ones_do_not(
-    static_stack: RunningStack, finch: Simulator, rotate: Callable[[str], None]
-) -> None:
-    """A link with an unknown `kid` makes the function read the secret again, at most every ten seconds."""
-    a_link = Customer(static_stack, finch).link
-    under_first = a_link()
-    rotate("row-10-b")
-    under_second = a_link()
-    wait_for(lambda: Visitor().get(under_second).status == 303, timeout=45, interval=0.5)
-    assert Visitor().get(under_first).status in {200, 303}, "the previous key works"
-    rotate("row-10-c")
-    under_third = Customer(static_stack, finch).link()
-    wait_for(lambda: Visitor().get(under_third).status == 303, timeout=45, interval=0.5)
-    wait_for(
-        lambda: Visitor().get(under_first).status == 400,
-        timeout=45,
-        interval=0.5,
-        problem="the key before the previous one still works",
-    )
-    assert Visitor().get(under_second).status in {200, 303}
 
 
 def form_of(page: Page) -> dict[str, str]:

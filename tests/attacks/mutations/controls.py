@@ -112,6 +112,20 @@ MUTATIONS = [
         (10,),
     ),
     Mutation(
+        "a link key of 256 bits",
+        _DOMAIN + "jws.py",
+        "    return len(key.reveal().encode()) >= MIN_KEY_BYTES",
+        "    return True",
+        (41,),
+    ),
+    Mutation(
+        "strict JSON in a link's metadata",
+        _DOMAIN + "link_claims.py",
+        "        text = strict_json.dumps(value, max_levels=METADATA_MAX_LEVELS)",
+        "        text = str(value)",
+        (40,),
+    ),
+    Mutation(
         "the receipt's signature",
         _FLOW + "links.py",
         "jws.sign(present, key.key, ",

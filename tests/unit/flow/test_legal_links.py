@@ -144,7 +144,7 @@ NAMES = [
     "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
     "\u3000\u682a\u5f0f\u4f1a\u793e",
     "Acme\ufeff",
-    "\ue000",
+    "\uf8ff",
 ]
 
 

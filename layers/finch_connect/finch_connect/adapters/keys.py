@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from finch_connect.adapters.aws import code_of, translated
 from finch_connect.domain.errors import ServiceUnavailableError
-from finch_connect.domain.jws import LinkKey
+from finch_connect.domain.jws import MIN_KEY_BYTES, LinkKey, is_long_enough
 from finch_connect.domain.secret import Secret
 
 CACHE_SECONDS = 300.0
@@ -52,24 +52,33 @@ class SecretsManagerLinkKeys:
         self._current: tuple[float, LinkKey] | None = None
         self._previous: tuple[float, LinkKey | None] | None = None
         self._reread_at: float | None = None
+        self._reread_error: ServiceUnavailableError | None = None
 
     def current(self) -> LinkKey:
         """See `ports.LinkKeys.current`."""
         if self._current is None or not _is_recent(self._current[0], self._now(), CACHE_SECONDS):
-            key = self._version("AWSCURRENT")
-            if key is None:
-                raise ServiceUnavailableError("link_key_missing")
-            self._current = (self._now(), key)
+            self._current = (self._now(), self._read_current())
         return self._current[1]
 
     def find(self, kid: str) -> LinkKey | None:
         """See `ports.LinkKeys.find`."""
         found = self._find(kid)
         if found is None and not _is_recent(self._reread_at, self._now(), REFETCH_SECONDS):
-            self._reread_at = self._now()
-            self._current = self._previous = None  # the key may have been rotated
+            self._reread()
             found = self._find(kid)
+        if found is None and self._reread_error is not None:  # whether the key was rotated is unknown
+            raise ServiceUnavailableError(self._reread_error.reason, **self._reread_error.fields)
         return found
+
+    def _reread(self) -> None:
+        """Read both keys, because they may have been rotated. The cached ones stay until that has worked."""
+        self._reread_at, self._reread_error = self._now(), None
+        try:
+            current, previous = self._read_current(), self._read_previous()
+        except ServiceUnavailableError as error:
+            self._reread_error = error
+        else:
+            self._current, self._previous = (self._now(), current), (self._now(), previous)
 
     def _find(self, kid: str) -> LinkKey | None:
         """Return the current or the previous key with this `kid`. The previous one is read only if it is needed."""
@@ -77,9 +86,23 @@ class SecretsManagerLinkKeys:
         if key.kid == kid:
             return key
         if self._previous is None or not _is_recent(self._previous[0], self._now(), CACHE_SECONDS):
-            self._previous = (self._now(), self._version("AWSPREVIOUS"))
+            self._previous = (self._now(), self._read_previous())
         previous = self._previous[1]
         return previous if previous is not None and previous.kid == kid else None
+
+    def _read_current(self) -> LinkKey:
+        """Return the key that signs. Raises ServiceUnavailableError if there is none, or if it is too short."""
+        key = self._version("AWSCURRENT")
+        if key is None:
+            raise ServiceUnavailableError("link_key_missing")
+        if not is_long_enough(key.key):
+            raise ServiceUnavailableError("link_key_too_short", field="key", minimum_bytes=MIN_KEY_BYTES)
+        return key
+
+    def _read_previous(self) -> LinkKey | None:
+        """Return the key before. One that is too short counts as none, so that the rotation away from it works."""
+        key = self._version("AWSPREVIOUS")
+        return key if key is not None and is_long_enough(key.key) else None
 
     def _version(self, label: str) -> LinkKey | None:
         text = _read(self._client, self._name, label)

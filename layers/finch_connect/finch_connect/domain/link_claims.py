@@ -24,6 +24,9 @@ CLOCK_SKEW_SECONDS = 60
 METADATA_MAX_BYTES = 2048
 """Counted in UTF-8, as the event carries the metadata."""
 
+METADATA_MAX_LEVELS = 100
+"""The bus takes more. Parsers of consumers stop earlier, some of them at 100."""
+
 _LATEST = 253_402_300_799
 """The last second of the year 9999. A time beyond it is a mistake, for example in milliseconds."""
 
@@ -202,7 +205,7 @@ def _metadata(value: object) -> Mapping[str, object] | None:
     if not isinstance(value, dict):
         raise _refused("metadata")
     try:
-        text = strict_json.dumps(value)
+        text = strict_json.dumps(value, max_levels=METADATA_MAX_LEVELS)
     except strict_json.NotStrictError:
         raise _refused("metadata") from None
     if len(text.encode()) > METADATA_MAX_BYTES:

@@ -16,7 +16,7 @@ from finch_connect.web import apigateway, pages
 type Serve = Callable[[apigateway.Request], apigateway.Response]
 type Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
-_UNREADABLE = frozenset({"link_key_missing", "secret_unreadable"})
+_UNREADABLE = frozenset({"link_key_missing", "link_key_too_short", "secret_unreadable"})
 
 PREFETCH = pages.problem(PrefetchError("prefetch"))
 """The answer to a browser that preloads. It changes nothing."""
