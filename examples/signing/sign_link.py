@@ -16,6 +16,8 @@ import uuid
 missing = [name for name in ("FINCH_LINK_KID", "FINCH_LINK_KEY", "CONNECT_URL") if not os.environ.get(name)]
 if missing:
     sys.exit(f"Set {', '.join(missing)}.")
+if len(os.environ["FINCH_LINK_KEY"].encode()) < 32:  # RFC 7518 section 3.2; the stack refuses a shorter one
+    sys.exit("FINCH_LINK_KEY must have at least 32 bytes.")
 if not sys.argv[1:]:
     sys.exit("Usage: sign_link.py CUSTOMER [RETURN_URL]")
 
