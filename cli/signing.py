@@ -10,10 +10,19 @@ from typing import Any
 import jwt
 
 from finch_connect.domain.errors import LinkRefusedError
-from finch_connect.domain.link_claims import CLOCK_SKEW_SECONDS, METADATA_MAX_BYTES, LinkRules, link_request
-from finch_connect.flow.links import LINK_AUDIENCE, RECEIPT_AUDIENCE, RECEIPT_TYPE
+from finch_connect.domain.jws import MIN_KEY_BYTES, is_long_enough
+from finch_connect.domain.link_claims import (
+    CLOCK_SKEW_SECONDS,
+    METADATA_MAX_BYTES,
+    METADATA_MAX_LEVELS,
+    LinkRules,
+    link_request,
+    present,
+)
+from finch_connect.domain.secret import Secret
+from finch_connect.flow.links import LINK_AUDIENCE, MAX_LINK_LENGTH, RECEIPT_AUDIENCE, RECEIPT_TYPE
 
-_TEXT = "must have 1 to 255 printable characters"
+_TEXT = "must have 1 to 255 characters, and no control characters or overrides of the direction of writing"
 _RULES = {
     "sub": f"the customer's id {_TEXT}",
     "jti": f"link_id {_TEXT}",
@@ -29,7 +38,10 @@ _RULES = {
     "payroll_provider": "payroll_provider must be Finch's id of a provider, such as gusto",
     "connection_id": "connection_id must be Finch's id of a connection",
     "customer_email": "customer_email must be an address such as ada@acme.example",
-    "metadata": f"metadata must be an object of at most {METADATA_MAX_BYTES} bytes of JSON",
+    "metadata": (
+        f"metadata must be an object of at most {METADATA_MAX_BYTES} bytes of strict JSON: no NaN or Infinity, "
+        f"integers of 64 bits, at most {METADATA_MAX_LEVELS} levels"
+    ),
 }
 """Each claim's rule in words. The rules themselves are in `link_claims`."""
 
@@ -67,6 +79,8 @@ def sign_link(
     """
     if not kid or not key:
         raise ValueError("a link is signed with a kid and a key")
+    if not is_long_enough(Secret(key)):
+        raise ValueError(f"the key must have at least {MIN_KEY_BYTES} bytes (RFC 7518 section 3.2)")
     issued = int(time.time()) if now is None else now
     claims: dict[str, object] = {
         "aud": LINK_AUDIENCE,
@@ -97,8 +111,10 @@ def sign_link(
         link_request(claims, rules)
     except LinkRefusedError as error:
         raise ValueError(_RULES[str(error.fields["link_claim"])]) from None
-    present = {name: claim for name, claim in claims.items() if claim is not None}
-    return f"{connect_url}?link={jwt.encode(present, key, algorithm='HS256', headers={'kid': kid})}"
+    link = jwt.encode(dict(present(claims)), key, algorithm="HS256", headers={"kid": kid})
+    if len(link) > MAX_LINK_LENGTH:
+        raise ValueError(f"the link has {len(link)} characters, more than the {MAX_LINK_LENGTH} that a stack reads")
+    return f"{connect_url}?link={link}"
 
 
 def verify_receipt(
@@ -106,8 +122,11 @@ def verify_receipt(
 ) -> Mapping[str, Any]:
     """Return the claims of a receipt that this stack signed, that is fresh, and that is about the logged-in customer.
 
-    Raises ReceiptError. Its text completes a sentence that begins with "it is", so a person may read it.
+    Raises ReceiptError, also if the key is too short to prove anything. Its text completes a sentence that begins with
+    "it is", so a person may read it.
     """
+    if not is_long_enough(Secret(key)):
+        raise ReceiptError("not verified, because the key is too short")
     try:
         header = jwt.get_unverified_header(receipt)
         claims: dict[str, Any] = jwt.decode(

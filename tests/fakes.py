@@ -330,17 +330,28 @@ class FakeSessions:
 
 
 class FakeBus(Service):
-    """`ports.Bus`. It refuses flows whose flow id or event id is in `refuses`."""
+    """`ports.Bus`. It refuses flows whose flow id or event id is in `refuses`.
+
+    The metadata of a flow whose id is in `malformed` has its event refused for good.
+    """
 
     def __init__(self) -> None:
         self.published: list[Flow] = []
+        self.without_metadata: list[Flow] = []
         self.refuses: set[str] = set()
+        self.malformed: set[str] = set()
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[NotPublished]:
+    def publish(self, flows: Sequence[Flow], *, with_metadata: bool = True) -> Sequence[NotPublished]:
         self._check()
         refused = [flow for flow in flows if self.refuses & {flow.flow_id, flow.event_id}]
-        self.published += [flow for flow in flows if flow not in refused]
-        return [NotPublished(flow, "RefusedInThisTest") for flow in refused]
+        malformed = [flow for flow in flows if with_metadata and flow.metadata and flow.flow_id in self.malformed]
+        taken = [flow for flow in flows if flow not in [*refused, *malformed]]
+        self.published += taken
+        self.without_metadata += [] if with_metadata else taken
+        return [
+            *(NotPublished(flow, "RefusedInThisTest") for flow in refused),
+            *(NotPublished(flow, "MalformedDetail", permanent=True) for flow in malformed if flow not in refused),
+        ]
 
 
 class FakeDeadline:

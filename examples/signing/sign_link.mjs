@@ -13,6 +13,10 @@ if (missing.length) {
   console.error(`Set ${missing.join(", ")}.`);
   process.exit(1);
 }
+if (Buffer.byteLength(FINCH_LINK_KEY) < 32) {
+  console.error("FINCH_LINK_KEY must have at least 32 bytes."); // RFC 7518 section 3.2; the stack refuses a shorter one
+  process.exit(1);
+}
 if (!customer) {
   console.error("Usage: sign_link.mjs CUSTOMER [RETURN_URL]");
   process.exit(1);

@@ -12,10 +12,14 @@ import sys
 import time
 import uuid
 
+MIN_KEY_BYTES = 32  # HS256 needs 256 bits (RFC 7518 section 3.2), and the stack refuses a shorter key
+
 # An empty key would sign too, but the stack would refuse the link.
 missing = [name for name in ("FINCH_LINK_KID", "FINCH_LINK_KEY", "CONNECT_URL") if not os.environ.get(name)]
 if missing:
     sys.exit(f"Set {', '.join(missing)}.")
+if len(os.environ["FINCH_LINK_KEY"].encode()) < MIN_KEY_BYTES:
+    sys.exit(f"FINCH_LINK_KEY must have at least {MIN_KEY_BYTES} bytes.")
 if not sys.argv[1:]:
     sys.exit("Usage: sign_link.py CUSTOMER [RETURN_URL]")
 

@@ -8,6 +8,8 @@ set -euo pipefail
 for name in FINCH_LINK_KID FINCH_LINK_KEY CONNECT_URL; do
   [ -n "${!name:-}" ] || { echo "Set $name." >&2; exit 1; }
 done
+# RFC 7518 section 3.2; the stack refuses a shorter one.
+[ "$(printf %s "$FINCH_LINK_KEY" | wc -c)" -ge 32 ] || { echo 'FINCH_LINK_KEY must have at least 32 bytes.' >&2; exit 1; }
 [ -n "${1:-}" ] || { echo 'Usage: sign_link.sh CUSTOMER [RETURN_URL]' >&2; exit 1; }
 case "$1${2:-}" in
   *[\"\\]* | *[[:cntrl:]]*) echo 'Quotes, backslashes and control characters are not supported, because this script does not escape JSON.' >&2; exit 1 ;;

@@ -41,4 +41,6 @@ ROWS = {
     37: "A button pressed twice, and a page from before the end of an attempt",
     38: "A page used after its cookie has ended, and every Try again",
     39: "Made-up cookies, and keys that were rotated",
+    40: "Metadata with which an event could never be published",
+    41: "A link key that is too short for HS256, and made-up key ids",
 }

@@ -46,6 +46,8 @@ def test_a_link_for_an_impossible_customer_id_is_not_signed(customer: str) -> No
         ({"lifetime_seconds": 0}, "must be more than 0"),
         ({"kid": ""}, "a kid and a key"),
         ({"key": ""}, "a kid and a key"),
+        ({"key": "x"}, "at least 32 bytes"),
+        ({"key": "k" * 31}, "at least 32 bytes"),
         ({"link_id": ""}, "link_id must have 1 to 255"),
         ({"nonce": "x" * 256}, "nonce must have 1 to 255"),
         ({"customer_name": "a\tb"}, "customer_name must have 1 to 255"),
@@ -62,6 +64,10 @@ def test_a_link_for_an_impossible_customer_id_is_not_signed(customer: str) -> No
         ({"return_url": "https://app.example.com/a/../b"}, "must be a plain URL"),
         ({"customer_email": "ada"}, "an address"),
         ({"metadata": {"a": "x" * 2048}}, "at most 2048 bytes"),
+        ({"metadata": {"score": float("nan")}}, "strict JSON"),
+        ({"metadata": {"id": 2**63}}, "strict JSON"),
+        ({"customer_name": "Acme\u202e"}, "overrides of the direction"),
+        ({"metadata": {"a": "\u00fc" * 1000}}, "more than the 6144"),
     ],
 )
 def test_a_claim_that_every_stack_would_refuse_is_not_signed(claims: dict[str, Any], message: str) -> None:
@@ -130,3 +136,18 @@ def test_an_old_receipt_is_called_too_old() -> None:
     """A page that was open for an hour is not a forgery."""
     with pytest.raises(ReceiptError, match="too old"):
         verify_receipt(receipt(exp=1), key=KEY, issuer=ISSUER, customer_id="acme")
+
+
+def test_a_receipt_is_not_believed_under_a_short_key() -> None:
+    """Whoever has one receipt could guess the key and sign another."""
+    with pytest.raises(ReceiptError, match="too short"):
+        verify_receipt(receipt(), key=KEY[:31], issuer=ISSUER, customer_id="acme", nonce="n-1")
+
+
+@pytest.mark.parametrize("name", ["Acme\u00a0GmbH", "\U0001f469\u200d\U0001f373", "", None])
+def test_a_name_is_signed_as_the_stack_takes_it(name: str | None) -> None:
+    """Every character of a real name passes, and a blank name is left out."""
+    link = sign_link(
+        connect_url="https://connect.example.com/connect", kid="1", key=KEY, customer_id="acme", customer_name=name
+    )
+    assert taken(link).customer_name == (name or None)

@@ -64,6 +64,29 @@ def test_the_examples_sign_nothing_when_something_is_missing(language: str, miss
     assert KEY not in ran.stderr
 
 
+@pytest.mark.parametrize("language", EXAMPLES)
+def test_the_examples_sign_nothing_with_a_short_key(language: str) -> None:
+    """The stack refuses such a key (RFC 7518 section 3.2), and the developer should see that first."""
+    program = shutil.which(EXAMPLES[language][0])
+    assert program is not None, f"{EXAMPLES[language][0]} is needed to test examples/signing: please install it"
+    ran = subprocess.run(
+        [program, *EXAMPLES[language][1:], "acme"],
+        cwd=ROOT / "examples/signing",
+        env={
+            "PATH": "/usr/local/bin:/usr/bin:/bin",
+            "FINCH_LINK_KID": "1",
+            "FINCH_LINK_KEY": KEY[:31],
+            "CONNECT_URL": "https://c",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (1, "")
+    assert "at least 32 bytes" in ran.stderr
+    assert KEY[:31] not in ran.stderr
+
+
 def test_the_shell_example_refuses_a_customer_id_that_would_break_its_json() -> None:
     """A quote in the customer's id could add a claim."""
     ran = subprocess.run(

@@ -33,6 +33,14 @@ CONTROLS = [
         "relay-publish-500-lasting",
     ),
     Mutation(
+        "an event without its metadata instead of none",
+        _FLOW + "outbox.py",
+        "        again = ports.bus.publish([one.flow for one in refused.values()], with_metadata=False)",
+        "        again = ports.bus.publish([one.flow for one in refused.values()], with_metadata=True)",
+        (29,),
+        "test_29_an_event_that_is_refused_for_good",
+    ),
+    Mutation(
         "the deadline",
         _FLOW + "deadline.py",
         "        return self._ends - self._monotonic() - self._reserved",

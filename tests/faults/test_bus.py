@@ -15,26 +15,38 @@ from tests.faults.harness import Harness, Person
 
 
 class RefusingBus(Server):
-    """EventBridge that refuses the entries of some flows (AWS: PutEvents, FailedEntryCount) and forwards the rest."""
+    """EventBridge that refuses the entries of some flows (AWS: PutEvents, FailedEntryCount) and forwards the rest.
+
+    Those in `refused` may be retried. Those in `malformed` are refused each time they carry metadata.
+    """
 
     def __init__(self, upstream: str) -> None:
         super().__init__("refusing-bus", 0, self._wsgi)
         self.url = f"http://127.0.0.1:{self.address[1]}"
         self.refused: set[str] = set()
+        self.malformed: set[str] = set()
         self.refusals = 0
         self._upstream = upstream
 
     def _wsgi(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         entries = json.loads(environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"])))["Entries"]
-        accepted = [entry for entry in entries if json.loads(entry["Detail"])["flow_id"] not in self.refused]
+        codes = [self._refusal(json.loads(entry["Detail"])) for entry in entries]
+        accepted = [entry for entry, code in zip(entries, codes, strict=True) if code is None]
         answers = iter(self._forward(accepted, environ) if accepted else [])
-        refusal = {"ErrorCode": "ThrottlingException", "ErrorMessage": "Refused on demand"}
-        results = [next(answers) if entry in accepted else refusal for entry in entries]
+        results = [
+            next(answers) if code is None else {"ErrorCode": code, "ErrorMessage": "Refused on demand"}
+            for code in codes
+        ]
         refused = len(entries) - len(accepted)
         self.refusals += refused
         body = json.dumps({"FailedEntryCount": refused, "Entries": results}).encode()
         start_response("200 OK", [("Content-Type", "application/x-amz-json-1.1"), ("Content-Length", str(len(body)))])
         return [body]
+
+    def _refusal(self, detail: dict[str, Any]) -> str | None:
+        if detail["flow_id"] in self.refused:
+            return "ThrottlingException"
+        return "MalformedDetail" if "metadata" in detail and detail["flow_id"] in self.malformed else None
 
     def _forward(self, entries: list[Any], environ: dict[str, Any]) -> list[Any]:
         headers = {"X-Amz-Target": "AWSEvents.PutEvents", "Content-Type": "application/x-amz-json-1.1"}
@@ -105,6 +117,18 @@ def test_29_a_later_outcome_waits_for_an_earlier_one_of_its_flow(harness: Harnes
     bus.refused.clear()
     assert harness.deliver(denied, person.item()) == []
     assert harness.published(person) == ("denied", "connected")
+
+
+def test_29_an_event_that_is_refused_for_good_is_published_without_its_metadata(
+    harness: Harness, bus: RefusingBus
+) -> None:
+    """EventBridge would refuse the same event each time, so the relay says at once what it can say."""
+    malformed, other = _connected(harness), _connected(harness)
+    bus.malformed.add(malformed.flow_id)
+    assert harness.deliver(malformed.item(), other.item()) == []
+    assert malformed.is_finished()
+    assert (harness.published(malformed), harness.published(other)) == (("connected",), ("connected",))
+    assert bus.refusals == 1
 
 
 def test_29_the_mapping_retries_and_then_dead_letters(harness: Harness) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -66,11 +67,18 @@ def fallback(request: pytest.FixtureRequest) -> fakes.FakeFallback | ParameterFa
     return ParameterFallback(lambda: boto3.client("ssm"), "/finch/dev/unstored", None)
 
 
+def link_key(name: str) -> str:
+    """Return a key that is long enough for HS256."""
+    return f"{name}-key".ljust(32, ".")
+
+
 @pytest.fixture
 def secrets_manager(aws: None) -> Any:
     """Secrets Manager with the two config secrets, as the template creates them."""
     client = boto3.client("secretsmanager")
-    client.create_secret(Name="finch/dev/config/link-key", SecretString='{"kid": "1", "key": "first-key"}')
+    client.create_secret(
+        Name="finch/dev/config/link-key", SecretString=json.dumps({"kid": "1", "key": link_key("first")})
+    )
     client.create_secret(Name="finch/dev/config/client-credentials", SecretString='{"client_secret": "first-secret"}')
     return client
 

@@ -11,6 +11,7 @@ import pytest
 from botocore.stub import Stubber
 
 from finch_connect.adapters.bus import EventBridgeBus, detail, detail_type
+from finch_connect.adapters.items import flow_of, item_of
 from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import NotPublished, Status
 from tests.contracts import validate_event
@@ -103,6 +104,76 @@ def test_an_entry_that_the_bus_refuses_is_returned_with_its_error_code(aws: None
         aws_answers.add_response("put_events", {"FailedEntryCount": 1, "Entries": entries})
         not_published = EventBridgeBus(client, "finch-connect-dev").publish([EVERYTHING, other])
     assert not_published == [NotPublished(EVERYTHING, "ThrottlingException")]
+
+
+@pytest.mark.parametrize("code", ["MalformedDetail", "InvalidArgument", "RedactionFailure"])
+def test_an_entry_that_is_refused_for_what_it_says_is_refused_for_good(aws: None, code: str) -> None:
+    """AWS lists these codes as not retryable. They blame the entry, and not the caller's permissions."""
+    client = boto3.client("events")
+    with Stubber(client) as aws_answers:
+        aws_answers.add_response("put_events", {"FailedEntryCount": 1, "Entries": [{"ErrorCode": code}]})
+        aws_answers.add_response("put_events", {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NotAuthorized"}]})
+        bus = EventBridgeBus(client, "finch-connect-dev")
+        assert bus.publish([EVERYTHING]) == [NotPublished(EVERYTHING, code, permanent=True)]
+        assert bus.publish([EVERYTHING]) == [NotPublished(EVERYTHING, "NotAuthorized")]
+
+
+def test_one_entry_that_has_the_whole_request_refused_does_not_hold_up_the_others(aws: None) -> None:
+    """Each is then tried alone, and only the one to blame is returned."""
+    client = boto3.client("events")
+    flows = [dataclasses.replace(EVERYTHING, flow_id=letter * 22) for letter in "abc"]
+    with Stubber(client) as aws_answers:
+        aws_answers.add_client_error("put_events", "ValidationException")
+        aws_answers.add_response("put_events", {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]})
+        aws_answers.add_client_error("put_events", "ValidationException")
+        aws_answers.add_response("put_events", {"FailedEntryCount": 0, "Entries": [{"EventId": "2"}]})
+        not_published = EventBridgeBus(client, "finch-connect-dev").publish(flows)
+    assert not_published == [NotPublished(flows[1], "ValidationException", permanent=True)]
+
+
+def deep() -> dict[str, Any]:
+    content: Any = 1
+    for _ in range(1000):
+        content = [content]
+    return {"deep": content}
+
+
+@pytest.mark.parametrize(
+    "metadata", [{"score": float("nan")}, {"id": 2**64}, {"text": "\ud800"}, deep()], ids=lambda bad: next(iter(bad))
+)
+def test_a_row_with_metadata_that_is_not_strict_json_can_be_published(queue: Any, metadata: dict[str, Any]) -> None:
+    """An earlier version wrote it. The event goes out without it, and says so as its contract has it."""
+    flow = flow_of(item_of(dataclasses.replace(EVERYTHING, metadata=metadata)))
+    bus, other = (
+        EventBridgeBus(boto3.client("events"), "finch-connect-dev"),
+        dataclasses.replace(EVERYTHING, flow_id="o" * 22),
+    )
+    assert bus.publish([flow, other]) == [NotPublished(flow, "not_strict_json", permanent=True)]
+    assert bus.publish([flow], with_metadata=False) == []
+    kept, without = queue()
+    assert kept["detail"]["metadata"] == {"plan": "gold", "seats": 3}
+    assert "metadata_omitted" not in kept["detail"]
+    assert without["detail"]["metadata_omitted"] is True
+    assert "metadata" not in without["detail"]
+    validate_event(without)
+
+
+def test_an_event_without_metadata_does_not_say_that_it_was_omitted() -> None:
+    """There was none to leave out."""
+    assert "metadata_omitted" not in detail(dataclasses.replace(EVERYTHING, metadata=None), with_metadata=False)
+
+
+def test_metadata_goes_out_in_the_bytes_in_which_the_link_counted_it(queue: Any) -> None:
+    """Not as escapes, which take three times as much."""
+    flow = dataclasses.replace(EVERYTHING, metadata={"city": "K\u00f6ln \U0001f600"})
+    with_stub = boto3.client("events")
+    sent: list[str] = []
+    with_stub.meta.events.register(
+        "before-parameter-build.events.PutEvents", lambda params, **_: sent.append(params["Entries"][0]["Detail"])
+    )
+    assert EventBridgeBus(with_stub, "finch-connect-dev").publish([flow]) == []
+    assert '{"city":"K\u00f6ln \U0001f600"}' in sent[0]
+    assert queue()[0]["detail"]["metadata"] == flow.metadata
 
 
 def test_an_unreachable_bus_is_an_error(aws: None) -> None:

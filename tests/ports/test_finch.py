@@ -94,6 +94,29 @@ def test_a_code_works_once(api: FinchApi, simulator: Simulator) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "read"),
+    [
+        ("gusto\u00a0eu", "gusto\u00a0eu"),
+        ("\U0001f469\u200d\U0001f373", "\U0001f469\u200d\U0001f373"),
+        ("", None),
+        (" ", None),
+        ("gus\nto", None),
+        ("\u202egusto", None),
+        ("gus\ud800to", None),
+    ],
+    ids=ascii,
+)
+def test_a_text_of_finch_follows_the_rule_for_every_text(
+    exchange: Callable[..., Exchange], simulator: Simulator, text: str, read: str | None
+) -> None:
+    """Controls, surrogates and overrides make it absent, and so does a blank; other characters may be in a name."""
+    simulator.faults.add(Fault("answer", answer={"provider_id": text}))
+    grant = exchange()
+    assert isinstance(grant, Grant)
+    assert grant.provider_id == read
+
+
+@pytest.mark.parametrize(
     ("facts", "reason"),
     [
         ({"code": Secret("unknown")}, "invalid_grant"),

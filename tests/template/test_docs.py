@@ -60,7 +60,7 @@ def test_each_claim_is_documented() -> None:
     """docs/links.md has each claim that the code reads."""
     code = (ROOT / "layers/finch_connect/finch_connect/domain/link_claims.py").read_text()
     text = (ROOT / "docs/links.md").read_text()
-    claims = set(re.findall(r'(?:text|required|matching|choice|integer|get)\("([a-z_]+)"', code))
+    claims = set(re.findall(r'(?:text|required|matching|choice|moment|get)\("([a-z_]+)"', code))
     assert len(claims) > 10
     assert [claim for claim in sorted(claims) if f"`{claim}`" not in text] == []
 

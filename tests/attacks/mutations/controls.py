@@ -137,7 +137,7 @@ MUTATIONS = [
         (10,),
     ),
     Mutation("the link's algorithm", _DOMAIN + "jws.py", 'header.get("alg") != ALGORITHM or ', "", (10,)),
-    Mutation("the link's audience", _FLOW + "links.py", ' or verified["aud"] != audience:', ":", (10,)),
+    Mutation("the link's audience", _FLOW + "links.py", "    if audience not in audiences:", "    if False:", (10,)),
     Mutation("the link's expiry", _FLOW + "links.py", "    if expires + skew <= seconds:", "    if False:", (10,)),
     Mutation(
         "the link's maximum lifetime",
@@ -154,6 +154,20 @@ MUTATIONS = [
         (10,),
     ),
     Mutation(
+        "a link key of 256 bits",
+        _DOMAIN + "jws.py",
+        "    return len(key.reveal().encode()) >= MIN_KEY_BYTES",
+        "    return True",
+        (41,),
+    ),
+    Mutation(
+        "strict JSON in a link's metadata",
+        _DOMAIN + "link_claims.py",
+        "        text = strict_json.dumps(value, max_levels=METADATA_MAX_LEVELS)",
+        "        text = str(value)",
+        (40,),
+    ),
+    Mutation(
         "the receipt's signature",
         _FLOW + "links.py",
         "jws.sign(present, key.key, ",
@@ -166,6 +180,34 @@ MUTATIONS = [
         "    if value is not None and not is_allowed(value, rules.allowed_return_urls):",
         "    if False:",
         (15,),
+    ),
+    Mutation(
+        "the return URL's path parameters",
+        _DOMAIN + "return_urls.py",
+        'segment.partition(";")[0].strip()',
+        "segment",
+        (15,),
+    ),
+    Mutation(
+        "the return URL's escapes of escapes",
+        _DOMAIN + "return_urls.py",
+        "        decoded = unquote(path)",
+        "        decoded = path",
+        (15,),
+    ),
+    Mutation(
+        "one receipt in the return URL",
+        _DOMAIN + "return_urls.py",
+        "    base = without_receipt(return_url)",
+        "    base = return_url",
+        (15,),
+    ),
+    Mutation(
+        "no control or override in a text",
+        _DOMAIN + "text.py",
+        "    return _UNFIT.search(text) is None",
+        "    return True",
+        (13, 23),
     ),
     Mutation(
         "the return URL check at the callback",
@@ -269,8 +311,8 @@ MUTATIONS = [
     Mutation(
         "repeated parameters are refused",
         _WEB + "apigateway.py",
-        "    if len({name for name, _ in pairs}) != len(pairs):",
-        "    if False:",
+        "        if len(values) > 1:",
+        "        if False:",
         (22,),
     ),
     Mutation(

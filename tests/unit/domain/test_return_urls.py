@@ -74,7 +74,6 @@ def test_a_url_under_an_allowed_url_is_allowed(url: str) -> None:
         "javascript:alert(1)",
         "data:text/html,x",
         "https://[::1]/hr",
-        "https://app.example.com/hr?finch_receipt=forged",
         "https://app.example.com/hr/" + "x" * 1100,
     ],
 )

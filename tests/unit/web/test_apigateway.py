@@ -28,24 +28,23 @@ def event(query: str = "", **changed: Any) -> dict[str, Any]:
 
 
 def test_parameters_are_decoded_once() -> None:
-    """An encoded percent sign in a value remains a percent sign."""
-    assert apigateway.read(event("a=1%2526&b=x+y&c=")).query == {"a": "1%26", "b": "x y", "c": ""}
+    """An encoded percent sign in a value remains a percent sign. A blank parameter is absent."""
+    assert apigateway.read(event("a=1%2526&b=x+y&c=")).query == {"a": "1%26", "b": "x y"}
 
 
 @pytest.mark.parametrize(
     "query",
     [
-        "code=1&code=2",
-        "state=a&x=1&state=a",
+        "a=1&a=2",
+        "a=a&x=1&a=a",
         "a=" + "x" * 9000,
         "a=%ff",
-        "&".join(f"p{number}=1" for number in range(40)),
     ],
 )
 def test_an_ambiguous_or_oversized_query_is_refused(query: str) -> None:
-    """A name comes twice, the query is too long or not UTF-8, or it has too many parameters."""
+    """A name comes twice, the query is too long, or it is not UTF-8."""
     with pytest.raises(apigateway.BadRequestError):
-        apigateway.read(event(query))
+        apigateway.read(event(query)).query.get("a")
 
 
 def test_a_form_is_read_with_and_without_base64() -> None:
@@ -66,7 +65,7 @@ def test_a_cookie_that_comes_twice_is_dropped() -> None:
 def test_any_query_is_read_or_refused(text: str) -> None:
     """No input raises any other error."""
     with contextlib.suppress(apigateway.BadRequestError):
-        apigateway.read(event(text))
+        dict(apigateway.read(event(text)).query)
 
 
 @pytest.mark.parametrize("header", ["host", "x-forwarded-host", "x-forwarded-proto", "forwarded"])

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from finch_connect.adapters.aws import translated
+from finch_connect.domain import strict_json
+from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import Flow, NotPublished, Status, from_epoch_ms
 from finch_connect.flow.ports import EVENTS_AT_ONCE
 
@@ -21,6 +22,11 @@ _DETAIL_TYPES = {
     Status.ORPHANED: "Connection Orphaned",
 }
 
+_CONTENT_REFUSED = frozenset(
+    {"MalformedDetail", "InvalidArgument", "RedactionFailure", "ValidationException", "SerializationException"}
+)
+"""Error codes that blame what an entry says, so that no retry helps (AWS: PutEventsResultEntry, and common errors)."""
+
 
 class EventBridgeBus:
     """Implements `ports.Bus`."""
@@ -29,24 +35,42 @@ class EventBridgeBus:
         self._client = client
         self._bus = bus_name
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[NotPublished]:
+    def publish(self, flows: Sequence[Flow], *, with_metadata: bool = True) -> Sequence[NotPublished]:
         """See `ports.Bus.publish`."""
+        entries: list[tuple[Flow, dict[str, Any]]] = []
         not_published: list[NotPublished] = []
-        for start in range(0, len(flows), EVENTS_AT_ONCE):
-            batch = flows[start : start + EVENTS_AT_ONCE]
-            with translated("PutEvents"):
-                answer = self._client.put_events(Entries=[self._entry(flow) for flow in batch])
-                entries = zip(batch, answer["Entries"], strict=True)
-            not_published += [NotPublished(flow, entry["ErrorCode"]) for flow, entry in entries if "ErrorCode" in entry]
+        for flow in flows:
+            try:
+                entries.append((flow, self._entry(flow, with_metadata=with_metadata)))
+            except strict_json.NotStrictError:  # a row from before links were checked for it
+                not_published.append(NotPublished(flow, "not_strict_json", permanent=True))
+        for start in range(0, len(entries), EVENTS_AT_ONCE):
+            not_published += self._put(entries[start : start + EVENTS_AT_ONCE])
         return not_published
 
-    def _entry(self, flow: Flow) -> dict[str, Any]:
+    def _put(self, batch: Sequence[tuple[Flow, dict[str, Any]]]) -> Sequence[NotPublished]:
+        """Publish at most EVENTS_AT_ONCE entries. If one of them has the whole request refused, each is tried alone."""
+        try:
+            with translated("PutEvents"):
+                answers = self._client.put_events(Entries=[entry for _, entry in batch])["Entries"]
+                codes = [answer.get("ErrorCode") for _, answer in zip(batch, answers, strict=True)]
+        except ServiceUnavailableError as error:
+            code = str(error.fields.get("aws_code"))
+            if code not in _CONTENT_REFUSED:
+                raise
+            if len(batch) > 1:
+                return [refused for one in batch for refused in self._put([one])]
+            codes = [code]
+        refusals = [(flow, code) for (flow, _), code in zip(batch, codes, strict=True) if code is not None]
+        return [NotPublished(flow, code, permanent=code in _CONTENT_REFUSED) for flow, code in refusals]
+
+    def _entry(self, flow: Flow, *, with_metadata: bool) -> dict[str, Any]:
         return {
             "EventBusName": self._bus,
             "Source": SOURCE,
             "DetailType": detail_type(flow),
             "Time": from_epoch_ms(flow.settled_at or flow.started_at),
-            "Detail": json.dumps(detail(flow), sort_keys=True),
+            "Detail": strict_json.dumps(detail(flow, with_metadata=with_metadata)),
         }
 
 
@@ -55,8 +79,9 @@ def detail_type(flow: Flow) -> str:
     return "Connection Reauthorized" if flow.reauthorized else _DETAIL_TYPES[flow.status]
 
 
-def detail(flow: Flow) -> dict[str, Any]:
+def detail(flow: Flow, *, with_metadata: bool = True) -> dict[str, Any]:
     """Return the event's detail (contracts/events), with the fields that apply."""
+    omitted = flow.metadata is not None and not with_metadata
     content = {
         "version": DETAIL_VERSION,
         "event_id": flow.event_id,
@@ -70,6 +95,7 @@ def detail(flow: Flow) -> dict[str, Any]:
         "secret_arn": flow.secret_arn,
         "reason": flow.reason,
         "finch_request_id": flow.finch_request_id,
-        "metadata": flow.metadata,
+        "metadata": None if omitted else flow.metadata,
+        "metadata_omitted": omitted or None,
     }
     return {name: value for name, value in content.items() if value is not None}

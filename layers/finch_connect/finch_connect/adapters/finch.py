@@ -27,6 +27,7 @@ from finch_connect.domain.grant import (
 )
 from finch_connect.domain.link_claims import LinkRequest, session_sandbox
 from finch_connect.domain.secret import Secret
+from finch_connect.domain.text import is_blank, is_fit
 from finch_connect.flow.ports import Deadline
 
 LONGEST_WAIT_SECONDS = 5.0
@@ -226,7 +227,9 @@ def _session(answer: Answer) -> SessionOpened:
 
 
 def _text(content: object) -> str | None:
-    return content if isinstance(content, str) and 0 < len(content) <= _LONGEST_TEXT and content.isprintable() else None
+    if not isinstance(content, str) or len(content) > _LONGEST_TEXT or is_blank(content) or not is_fit(content):
+        return None
+    return content
 
 
 def _texts(content: object) -> tuple[str, ...] | None:

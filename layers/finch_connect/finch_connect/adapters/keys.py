@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from finch_connect.adapters.aws import code_of, translated
 from finch_connect.domain.errors import ServiceUnavailableError
-from finch_connect.domain.jws import LinkKey
+from finch_connect.domain.jws import MIN_KEY_BYTES, LinkKey, is_long_enough
 from finch_connect.domain.secret import Secret
 from finch_connect.flow.ports import CachedLinkKeys
 
@@ -55,20 +55,22 @@ class SecretsManagerLinkKeys:
         self._previous: tuple[float, LinkKey | None] | None = None
         self._reread_at: float | None = None
         self._refreshed: tuple[float, int | None] | None = None
+        self._reread_error: ServiceUnavailableError | None = None
 
     def current(self) -> LinkKey:
         """See `ports.LinkKeys.current`."""
         if self._current is None or not _is_recent(self._current[0], self._now(), CACHE_SECONDS):
-            return self._read_current()
+            self._current = (self._now(), self._read_current())
         return self._current[1]
 
     def find(self, kid: str) -> LinkKey | None:
         """See `ports.LinkKeys.find`."""
         found = self._find(kid)
         if found is None and not _is_recent(self._reread_at, self._now(), REFETCH_SECONDS):
-            self._reread_at = self._now()
-            self._current = self._previous = None  # the key may have been rotated
+            self._reread()
             found = self._find(kid)
+        if found is None and self._reread_error is not None:  # whether the key was rotated is unknown
+            raise ServiceUnavailableError(self._reread_error.reason, **self._reread_error.fields)
         return found
 
     def cached(self) -> CachedLinkKeys:
@@ -84,14 +86,25 @@ class SecretsManagerLinkKeys:
         if self._refreshed is not None and _is_recent(self._refreshed[0], began, REFETCH_SECONDS):
             return self.current()
         current = self._read_current()
+        self._current = (began, current)
         self._refreshed = (began, None)
         with suppress(ServiceUnavailableError):  # without the previous key the request goes on, and keys may be missing
-            previous, created = self._version("AWSPREVIOUS")
+            previous, created = self._read_previous()
             self._previous = (began, previous)
             # Before the previous key there may have been others. Functions used them for as long as they cached them.
-            since = 0.0 if previous is None else created and created + CACHE_SECONDS
+            since = 0.0 if previous is None and created is None else created and created + CACHE_SECONDS
             self._refreshed = (began, None if since is None else int(since * 1000))
         return current
+
+    def _reread(self) -> None:
+        """Read both keys, because they may have been rotated. The cached ones stay until that has worked."""
+        self._reread_at, self._reread_error = self._now(), None
+        try:
+            current, (previous, _) = self._read_current(), self._read_previous()
+        except ServiceUnavailableError as error:
+            self._reread_error = error
+        else:
+            self._current, self._previous = (self._now(), current), (self._now(), previous)
 
     def _find(self, kid: str) -> LinkKey | None:
         """Return the current or the previous key with this `kid`. The previous one is read only if it is needed."""
@@ -99,16 +112,26 @@ class SecretsManagerLinkKeys:
         if key.kid == kid:
             return key
         if self._previous is None or not _is_recent(self._previous[0], self._now(), CACHE_SECONDS):
-            self._previous = (self._now(), self._version("AWSPREVIOUS")[0])
+            self._previous = (self._now(), self._read_previous()[0])
         previous = self._previous[1]
         return previous if previous is not None and previous.kid == kid else None
 
     def _read_current(self) -> LinkKey:
+        """Return the key that signs. Raises ServiceUnavailableError if there is none, or if it is too short."""
         key, _ = self._version("AWSCURRENT")
         if key is None:
             raise ServiceUnavailableError("link_key_missing")
-        self._current = (self._now(), key)
+        if not is_long_enough(key.key):
+            raise ServiceUnavailableError("link_key_too_short", field="key", minimum_bytes=MIN_KEY_BYTES)
         return key
+
+    def _read_previous(self) -> tuple[LinkKey | None, float | None]:
+        """Return the key before, and its creation in epoch seconds.
+
+        A key that is too short counts as none, so that the rotation away from it works.
+        """
+        key, created = self._version("AWSPREVIOUS")
+        return key if key is not None and is_long_enough(key.key) else None, created
 
     def _version(self, label: str) -> tuple[LinkKey | None, float | None]:
         """Return the key with this staging label, or None, and its creation in epoch seconds."""

@@ -175,10 +175,14 @@ class NotWritten:
 
 @dataclass(frozen=True, slots=True)
 class NotPublished:
-    """An outcome that the bus did not take. `reason` is AWS's error code or one of the reasons in this source code."""
+    """An outcome that the bus did not take. `reason` is AWS's error code or one of the reasons in this source code.
+
+    `permanent` is True if the bus refused what the event says, and would refuse the same event each time.
+    """
 
     flow: Flow
     reason: str
+    permanent: bool = False
 
 
 def epoch_ms(moment: datetime) -> int:

@@ -19,6 +19,8 @@ from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import base64url
 
 ALGORITHM = "HS256"
+MIN_KEY_BYTES = 32
+"""HS256 needs a key of at least 256 bits (RFC 7518 section 3.2): a shorter one can be guessed from one link."""
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]{43})")
 
@@ -33,6 +35,11 @@ class LinkKey:
 
     kid: str
     key: Secret
+
+
+def is_long_enough(key: Secret) -> bool:
+    """Return whether a key's text, whose UTF-8 bytes are the HMAC key, has the length that HS256 needs."""
+    return len(key.reveal().encode()) >= MIN_KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,21 +5,30 @@ Each claim has one rule. A claim that breaks its rule refuses the whole link; no
 
 from __future__ import annotations
 
-import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from finch_connect.domain import strict_json
 from finch_connect.domain.connection import CONNECTION_ID
 from finch_connect.domain.errors import LinkRefusedError
-from finch_connect.domain.return_urls import MAX_LENGTH, is_allowed
+from finch_connect.domain.return_urls import LONGEST_READ, is_allowed, without_receipt
 from finch_connect.domain.states import flow_id_of
+from finch_connect.domain.text import is_blank, is_fit
 
 CONFIRM_OVER_SECONDS = 900
 """A link that lives longer than this may travel by mail, so it shows the confirm page unless it says otherwise."""
 
 CLOCK_SKEW_SECONDS = 60
 METADATA_MAX_BYTES = 2048
+"""Counted in UTF-8, as the event carries the metadata."""
+
+METADATA_MAX_LEVELS = 100
+"""The bus takes more. Parsers of consumers stop earlier, some of them at 100."""
+
+_LATEST = 253_402_300_799
+"""The last second of the year 9999. A time beyond it is a mistake, for example in milliseconds."""
 
 _PROVIDER = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,190}")
@@ -77,22 +86,23 @@ def link_request(claims: Mapping[str, object], rules: LinkRules) -> LinkRequest:
     `iat` and `exp` are epoch seconds. Raises LinkRefusedError, whose field `link_claim` names the first claim that
     breaks its rule.
     """
+    claims = present(claims)
     read = _Claims(claims)
-    issued, expires = read.integer("iat"), read.integer("exp")
-    lifetime = expires - issued
+    issued, expires = read.moment("iat"), read.moment("exp")
+    lifetime = round(expires - issued)
     if not 0 < lifetime <= rules.max_lifetime:
         raise _refused("exp")
     request = LinkRequest(
         customer_id=read.required("sub", 255),
         link_id=read.required("jti", 255),
-        expires_at=expires,
+        expires_at=math.floor(expires),
         confirm=read.choice("confirm", _BOOLEANS, lifetime > CONFIRM_OVER_SECONDS) is True,
         products=_products(claims.get("products"), rules),
         category=read.choice("category", {"hris": "hris", "ats": "ats"}, None),
         payroll_provider=read.matching("payroll_provider", _PROVIDER),
         sandbox=read.choice("sandbox", _SANDBOX, None),
         manual=read.choice("manual", _BOOLEANS, None),
-        return_url=_return_url(read.text("return_url", MAX_LENGTH), rules),
+        return_url=_return_url(read.text("return_url", LONGEST_READ), rules),
         nonce=read.text("nonce", 255),
         metadata=_metadata(claims.get("metadata")),
         customer_name=read.text("customer_name", 255),
@@ -109,15 +119,35 @@ def session_sandbox(sandbox: str | None) -> str | None:
     return _SESSION_SANDBOX[sandbox] if sandbox is not None else None
 
 
+def present(claims: Mapping[str, object]) -> Mapping[str, object]:
+    """Return the claims without those that count as absent: null, and blank text."""
+    return {
+        name: claim
+        for name, claim in claims.items()
+        if claim is not None and not (isinstance(claim, str) and is_blank(claim))
+    }
+
+
+def numeric_date(claim: object) -> int | float | None:
+    """Return a time in epoch seconds, which may have a fraction (RFC 7519 section 2), or None if it is none.
+
+    >>> numeric_date(1795604127.5), numeric_date("1795604127"), numeric_date(True)
+    (1795604127.5, None, None)
+    """
+    if not isinstance(claim, int | float) or isinstance(claim, bool) or not -_LATEST <= claim <= _LATEST:
+        return None  # NaN compares with nothing, so it is refused here too
+    return claim
+
+
 class _Claims:
-    """Reads claims by rule. A claim that is null counts as absent."""
+    """Reads claims by rule."""
 
     def __init__(self, claims: Mapping[str, object]) -> None:
         self._claims = claims
 
-    def integer(self, name: str) -> int:
-        value = self._claims.get(name)
-        if not isinstance(value, int) or isinstance(value, bool):
+    def moment(self, name: str) -> int | float:
+        value = numeric_date(self._claims.get(name))
+        if value is None:
             raise _refused(name)
         return value
 
@@ -125,7 +155,7 @@ class _Claims:
         value = self._claims.get(name)
         if value is None:
             return None
-        if not isinstance(value, str) or not 0 < len(value) <= longest or not value.isprintable():
+        if not isinstance(value, str) or len(value) > longest or not is_fit(value):
             raise _refused(name)
         return value
 
@@ -163,15 +193,22 @@ def _products(value: object, rules: LinkRules) -> tuple[str, ...]:
 
 
 def _return_url(value: str | None, rules: LinkRules) -> str | None:
+    """Return an allowed return URL without the receipt of an earlier flow, which its page may still have carried."""
     if value is not None and not is_allowed(value, rules.allowed_return_urls):
         raise _refused("return_url")
-    return value
+    return None if value is None else without_receipt(value)
 
 
 def _metadata(value: object) -> Mapping[str, object] | None:
     if value is None:
         return None
-    if not isinstance(value, dict) or len(json.dumps(value).encode()) > METADATA_MAX_BYTES:
+    if not isinstance(value, dict):
+        raise _refused("metadata")
+    try:
+        text = strict_json.dumps(value, max_levels=METADATA_MAX_LEVELS)
+    except strict_json.NotStrictError:
+        raise _refused("metadata") from None
+    if len(text.encode()) > METADATA_MAX_BYTES:
         raise _refused("metadata")
     return value
 

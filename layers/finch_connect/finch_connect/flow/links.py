@@ -25,6 +25,22 @@ RECEIPT_LIFETIME_SECONDS = 300
 MAX_LINK_LENGTH = 6144
 
 _OPEN_LINK_LIFETIME_SECONDS = 600
+OPEN_LINK_PARAMETERS = (
+    "customer_id",
+    "products",
+    "category",
+    "payroll_provider",
+    "sandbox",
+    "manual",
+    "return_url",
+    "nonce",
+    "customer_name",
+    "customer_email",
+    "connection_id",
+    "confirm",
+)
+"""What an unsigned query may have: the customer's id, and the link's optional claims by name."""
+
 _REQUIRED = ["aud", "sub", "jti", "iat", "exp"]
 
 
@@ -51,7 +67,7 @@ def verify_link(link: str, keys: LinkKeys, config: Config, now: datetime) -> Lin
     except jws.JwsError as error:
         raise LinkRefusedError(f"link_{error}") from None
     kid = token.header.get("kid")
-    if token.header.get("typ", "JWT") != "JWT":
+    if not _is_jwt(token.header.get("typ")):
         raise LinkRefusedError("link_header")
     key = keys.find(kid) if isinstance(kid, str) else None
     if key is None:
@@ -66,7 +82,7 @@ def open_link(query: Mapping[str, str], key: LinkKey, config: Config, now: datet
     The query has `customer_id` and the link's optional claims by name, all as text. Each call makes another link.
     """
     issued = int(now.timestamp())
-    typed: dict[str, object] = {name: query[name] for name in _OPEN_PARAMETERS & query.keys()}
+    typed: dict[str, object] = {name: query.get(name) for name in OPEN_LINK_PARAMETERS if name != "customer_id"}
     signed = {
         "aud": LINK_AUDIENCE,
         "sub": query.get("customer_id", ""),
@@ -124,37 +140,32 @@ def public_status(status: Status) -> Status:
     return Status.CONNECTED if status is Status.UNSTORED else status
 
 
-_OPEN_PARAMETERS = frozenset(
-    {
-        "products",
-        "category",
-        "payroll_provider",
-        "sandbox",
-        "manual",
-        "return_url",
-        "nonce",
-        "customer_name",
-        "customer_email",
-        "connection_id",
-        "confirm",
-    }
-)
+def _is_jwt(typ: object) -> bool:
+    """Return whether a header's `typ` is absent or says JWT, a media type's name in any case (RFC 7515 section 4.1.9).
+
+    >>> _is_jwt(None), _is_jwt("application/jwt"), _is_jwt("finch-receipt+jwt")
+    (True, True, False)
+    """
+    return typ is None or (isinstance(typ, str) and typ.lower() in {"jwt", "application/jwt"})
 
 
 def _decode(token: jws.Unverified, key: LinkKey, audience: str, now: datetime) -> Mapping[str, object]:
     """Verify the signature, the required claims, the audience and the times. Raises LinkRefusedError."""
     try:
-        verified = jws.claims_of(token, key.key)
+        verified = link_claims.present(jws.claims_of(token, key.key))
     except jws.JwsError as error:
         raise LinkRefusedError(f"link_{error}") from None
-    missing = [name for name in _REQUIRED if verified.get(name) is None]
-    if missing or verified["aud"] != audience:
-        raise LinkRefusedError("link_claims", link_claim=missing[0] if missing else "aud")
-    moments = [verified["iat"], verified["exp"], verified.get("nbf", 0)]
-    if not all(isinstance(moment, int) and not isinstance(moment, bool) for moment in moments):
+    missing = [name for name in _REQUIRED if name not in verified]
+    if missing:
+        raise LinkRefusedError("link_claims", link_claim=missing[0])
+    named = verified["aud"]
+    audiences = named if isinstance(named, list) else [named]  # either is legal (RFC 7519 section 4.1.3)
+    if audience not in audiences:
+        raise LinkRefusedError("link_claims", link_claim="aud")
+    issued, expires, not_before = (link_claims.numeric_date(verified.get(name, 0)) for name in ("iat", "exp", "nbf"))
+    if issued is None or expires is None or not_before is None:
         raise LinkRefusedError("link_times")
     seconds, skew = now.timestamp(), link_claims.CLOCK_SKEW_SECONDS
-    issued, expires, not_before = (int(str(moment)) for moment in moments)
     if expires + skew <= seconds:
         raise LinkRefusedError("link_expired")
     if issued - skew > seconds or not_before - skew > seconds:

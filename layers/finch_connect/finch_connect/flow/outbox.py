@@ -29,13 +29,29 @@ def _publish(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequenc
     """Publish at most one outcome of each flow. Their rows are written in parallel."""
     _in_parallel([partial(_end_lease, flow, ports) for flow in batch], ports)
     try:
-        not_published = ports.bus.publish(batch)
+        not_published = _put(batch, ports)
     except ServiceUnavailableError as error:
         return [NotPublished(flow, str(error.fields.get("aws_code") or error.reason)) for flow in batch]
     now, waiting = epoch_ms(ports.clock()), {one.flow.flow_id for one in not_published}
     published = [flow for flow in batch if flow.flow_id not in waiting]
     _in_parallel([partial(_mark, flow, now, ports) for flow in published], ports)
     return not_published
+
+
+def _put(batch: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence[NotPublished]:
+    """Publish the events, and those that the bus refused for good once more, without their metadata.
+
+    Metadata is the one free part of an event. An outcome without it is better than an outcome that is never published.
+    """
+    not_published = ports.bus.publish(batch)
+    refused = {one.flow.flow_id: one for one in not_published if one.permanent and one.flow.metadata is not None}
+    if not refused:
+        return not_published
+    try:
+        again = ports.bus.publish([one.flow for one in refused.values()], with_metadata=False)
+    except ServiceUnavailableError:
+        return not_published  # the next delivery tries both again
+    return [*(one for one in not_published if one.flow.flow_id not in refused), *again]
 
 
 def _in_parallel(work: Sequence[Callable[[], None]], ports: RelayPorts | SweeperPorts) -> None:

@@ -238,8 +238,11 @@ EVENTS_AT_ONCE = 10
 class Bus(Protocol):
     """The event bus."""
 
-    def publish(self, flows: Sequence[Flow]) -> Sequence[NotPublished]:
-        """Publish one event for each flow and return those that the bus refused. Raises ServiceUnavailableError."""
+    def publish(self, flows: Sequence[Flow], *, with_metadata: bool = True) -> Sequence[NotPublished]:
+        """Publish one event for each flow and return those that the bus refused. Raises ServiceUnavailableError.
+
+        An event without its metadata says that it was left out.
+        """
         ...
 
 

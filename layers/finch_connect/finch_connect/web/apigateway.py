@@ -5,19 +5,20 @@ from __future__ import annotations
 import base64
 import binascii
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import unquote_plus, urlencode, urlsplit
 
 from finch_connect.config import Config
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import is_cookie_name
+from finch_connect.domain.text import is_blank
+from finch_connect.flow.links import OPEN_LINK_PARAMETERS
 from finch_connect.web.stylesheet import STYLE_HASH
 
 MAX_QUERY_LENGTH = 8192
 MAX_BODY_LENGTH = 8192
-MAX_PARAMETERS = 32
 MOST_COOKIES = 32
 """The most cookies of this stack in one browser: 3,400 bytes, far below API Gateway's 10,240 for all headers."""
 
@@ -28,17 +29,51 @@ _JSON_TYPES = ("application/json", "application/problem+json")
 
 
 class BadRequestError(ValueError):
-    """The request has duplicated, oversized or undecodable parameters. The text is one of this source code's own."""
+    """A parameter is duplicated, oversized or undecodable. The text is one of this source code's own."""
+
+
+class Parameters(Mapping[str, str]):
+    """The parameters of a query or a form. Only those that are read have to be well-formed.
+
+    Reading one raises BadRequestError if its name occurs twice (API Gateway would join the values with commas) or its
+    value is not UTF-8. A blank parameter is absent. What nobody reads, a tracker's for example, may be anything.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._values: dict[str, list[str]] = {}
+        for pair in filter(None, text.split("&")):
+            name, _, value = pair.partition("=")
+            self._values.setdefault(unquote_plus(name), []).append(value)
+
+    def __getitem__(self, name: str) -> str:
+        values = self._values[name]
+        if len(values) > 1:
+            raise BadRequestError("duplicated")
+        try:
+            text = unquote_plus(values[0], errors="strict")
+            text.encode()
+        except UnicodeError:
+            raise BadRequestError("undecodable") from None
+        if is_blank(text):
+            raise KeyError(name)
+        return text
+
+    def __iter__(self) -> Iterator[str]:
+        """Yield the names of the parameters that are present."""
+        return (name for name in self._values if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a handler reads from an event: each parameter once, cookies by name, and the host that was addressed."""
+    """What a handler reads from an event: parameters and cookies by name, and the host that was addressed."""
 
     route: str
     method: str
-    query: Mapping[str, str]
-    form: Mapping[str, str]
+    query: Parameters
+    form: Parameters
     cookies: Mapping[str, str]
     headers: Mapping[str, str]
     domain_name: str
@@ -71,9 +106,9 @@ class Request:
         return self.form if self.method == "POST" else None
 
     def secret(self, name: str) -> Secret | None:
-        """Return a query parameter as a secret, or None if it is absent or empty."""
+        """Return a query parameter as a secret, or None if it is absent."""
         value = self.query.get(name)
-        return Secret(value) if value else None
+        return None if value is None else Secret(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,15 +142,14 @@ class Response:
 def read(event: Mapping[str, Any]) -> Request:
     """Read an event of payload format 2.0.
 
-    Raises BadRequestError for a query or a form that has a name twice (API Gateway would join the values with commas),
-    is too long, or is not UTF-8.
+    Raises BadRequestError for a query or a form that is too long.
     """
     context = event["requestContext"]
     return Request(
         route=event["routeKey"],
         method=context["http"]["method"],
-        query=_pairs(event.get("rawQueryString", ""), MAX_QUERY_LENGTH),
-        form=_pairs(_body(event), MAX_BODY_LENGTH),
+        query=_parameters(event.get("rawQueryString", ""), MAX_QUERY_LENGTH),
+        form=_parameters(_body(event), MAX_BODY_LENGTH),
         cookies=_cookies(event.get("cookies") or ()),
         headers={name.lower(): value for name, value in (event.get("headers") or {}).items()},
         domain_name=context.get("domainName", ""),
@@ -139,8 +173,13 @@ def is_elsewhere(request: Request, config: Config) -> bool:
 
 
 def moved(request: Request, config: Config) -> str:
-    """Return this request's address on the configured host, marked as moved."""
-    return f"{config.public_url}/connect?{urlencode({**request.query, MOVED_PARAMETER: '1'})}"
+    """Return this request's address on the configured host, without the parameters that nobody reads, marked as moved.
+
+    Raises BadRequestError if a parameter that is read is malformed.
+    """
+    names = ("link", *OPEN_LINK_PARAMETERS) if config.open_links else ("link",)
+    kept = {name: value for name in names if (value := request.query.get(name)) is not None}
+    return f"{config.public_url}/connect?{urlencode({**kept, MOVED_PARAMETER: '1'})}"
 
 
 def pruned(response: Response, request: Request) -> Response:
@@ -172,7 +211,8 @@ def answer(response: Response, config: Config) -> dict[str, Any]:
 def security_headers(finch_connect_url: str) -> dict[str, str]:
     """Return the headers of every answer: no storing, framing or sniffing, and no referrer for the next site.
 
-    `form-action` names Finch's origin, because Chromium applies it to the redirect that answers the confirm form.
+    `form-action` names Finch's origin, because Chromium applies it to the redirect that answers the confirm form. There
+    is no Cross-Origin-Opener-Policy, because on a redirect too it would take a popup from the page that opened it.
     """
     policy = (
         f"default-src 'none'; style-src '{STYLE_HASH}'; form-action 'self' {finch_connect_url}; "
@@ -181,23 +221,16 @@ def security_headers(finch_connect_url: str) -> dict[str, str]:
     return {
         "Cache-Control": "no-store",
         "Content-Security-Policy": policy,
-        "Cross-Origin-Opener-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
         "Strict-Transport-Security": "max-age=63072000; includeSubDomains",
         "X-Content-Type-Options": "nosniff",
     }
 
 
-def _pairs(text: str, longest: int) -> dict[str, str]:
+def _parameters(text: str, longest: int) -> Parameters:
     if len(text) > longest:
         raise BadRequestError("too_long")
-    try:
-        pairs = parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
-    except ValueError:
-        raise BadRequestError("undecodable") from None
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise BadRequestError("duplicated")
-    return dict(pairs)
+    return Parameters(text)
 
 
 def _body(event: Mapping[str, Any]) -> str:
@@ -205,7 +238,7 @@ def _body(event: Mapping[str, Any]) -> str:
     if not event.get("isBase64Encoded"):
         return str(body)
     try:
-        return base64.b64decode(body, validate=True).decode()
+        return base64.b64decode(body, validate=True).decode(errors="replace")
     except (binascii.Error, ValueError):
         raise BadRequestError("undecodable") from None
 

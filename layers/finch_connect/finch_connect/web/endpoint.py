@@ -16,7 +16,7 @@ from finch_connect.web import apigateway, pages
 type Serve = Callable[[apigateway.Request], apigateway.Response]
 type Handler = Callable[[Mapping[str, Any], Any], dict[str, Any]]
 
-_UNREADABLE = frozenset({"link_key_missing", "secret_unreadable"})
+_UNREADABLE = frozenset({"link_key_missing", "link_key_too_short", "secret_unreadable"})
 _REFUSED_FOR_GOOD = ("AccessDenied", "NotAuthorized", "ResourceNotFound", "UnrecognizedClient", "Validation")
 """What AWS's error codes start with when the same call is refused until an operator changes something."""
 
