@@ -82,7 +82,9 @@ class FakeFlowTable(Down):
         else:
             over = RESTARTABLE | ({Status.STARTED} if rule is StartRule.TAKE_OVER else set())
             holds = standing is None or standing.status in over or _is_same_start(standing, flow)
-        return self._write(flow) if holds else NotWritten(standing)
+        if not holds:
+            return NotWritten(standing)
+        return self._write(flow if standing is None else flow.replacing(standing))
 
     def claim(
         self, flow_id: str, *, state_hash: str, claim_id: str, code_hash: str | None, now: int
@@ -104,24 +106,38 @@ class FakeFlowTable(Down):
             return NotWritten(row)
         return self._write(
             dataclasses.replace(
-                row, status=Status.STARTED, due_at=row.deadline, claimed_at=None, claim_id=None, code_hash=None
+                row,
+                status=Status.STARTED,
+                due_at=row.due_at if row.unpublished else row.deadline,
+                claimed_at=None,
+                claim_id=None,
+                code_hash=None,
             )
         )
 
-    def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
+    def settle(self, settled: Flow, *, was: Status, replaced: Flow | None = None) -> Written | NotWritten:
         self._check()
         row = self.flows.get(settled.flow_id)
         if row is None or not _unchanged(row, settled, was):
             return NotWritten(row)
+        if replaced is not None and row.carried != replaced.carried:
+            return NotWritten(row)
         self.settled_calls.append(settled)
-        return self._write(dataclasses.replace(settled, code_hash=row.code_hash))
+        unpublished = row.unpublished if replaced is None else row.carried
+        return self._write(dataclasses.replace(settled, code_hash=row.code_hash, unpublished=unpublished))
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         self._check()
         row = self.flows.get(flow.flow_id)
-        if row is None or row.status is not flow.status or row.state_hash != flow.state_hash:
+        marked = None if row is None else row.published(flow, at=at)
+        return NotWritten(row) if marked is None else self._write(marked)
+
+    def postpone(self, started: Flow) -> Written | NotWritten:
+        self._check()
+        row = self.flows.get(started.flow_id)
+        if row != started or started.status is not Status.STARTED:
             return NotWritten(row)
-        return self._write(dataclasses.replace(row, published_at=at, due_at=None))
+        return self._write(dataclasses.replace(started, due_at=started.deadline))
 
     def get(self, flow_id: str) -> Flow | None:
         self._check()

@@ -62,6 +62,7 @@ def test_a_restart_does_not_swallow_an_untold_outcome(world: World) -> None:
     world.started()
     assert list(unpublished_outcomes(denied, world.row())) == [denied]
     published = dataclasses.replace(denied, published_at=1)
+    world.table.mark_published(denied, at=1)
     assert list(unpublished_outcomes(published, world.row())) == []
 
 

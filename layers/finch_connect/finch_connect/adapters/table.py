@@ -7,6 +7,7 @@ write whose answer was lost, so each condition also accepts the row that the sam
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -16,7 +17,9 @@ from botocore.exceptions import ClientError
 from finch_connect.adapters.aws import code_of, translated
 from finch_connect.adapters.items import (
     DUE_PARTITION,
+    KEPT_UNTIL,
     LEASE_PARTITION,
+    TTL,
     Item,
     connection_key,
     connection_of,
@@ -49,6 +52,15 @@ _START_CONDITIONS = {
     StartRule.RESUME: _SAME,
     StartRule.TAKE_OVER: f"{_NEW} OR #status = :started",
 }
+_NOTHING_UNPUBLISHED = (
+    "attribute_not_exists(unpublished) AND (attribute_not_exists(id) OR attribute_exists(published_at)"
+    " OR #status = :started)"
+)
+"""What a start may replace without carrying it along."""
+
+_TRIES = 3
+"""How often a write is adapted to the row that it met."""
+
 _MAY_BE_UNKNOWN = ("provider_id", "client_type", "products", "finch_request_id")
 """What Finch may leave out of an answer. It is then removed from the connection's row, where it may be old."""
 
@@ -62,17 +74,32 @@ class DynamoFlowTable:
 
     def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
         """See `ports.FlowTable.start`."""
-        condition = _START_CONDITIONS[rule]
-        values = {name: typed for name, typed in _STATUSES.items() if _mentions(condition, name)}
-        if _mentions(condition, ":state_hash"):
-            values |= {":state_hash": {"S": flow.state_hash}}
+        written = self._start(flow, f"({_START_CONDITIONS[rule]}) AND {_NOTHING_UNPUBLISHED}", {})
+        for _ in range(_TRIES):
+            met = written.flow if isinstance(written, NotWritten) else None
+            if met is None or not met.outcomes:
+                break
+            attempt = flow.replacing(met)
+            same = f"#status = :replaced AND state_hash = :replaced_hash AND {_same_outcomes(met)}"
+            mine = f"{_SAME} AND unpublished = :carried"  # a repetition meets the row that it has written
+            values = {
+                ":replaced": value("status", met.status),
+                ":replaced_hash": value("state_hash", met.state_hash),
+                ":carried": value("unpublished", attempt.unpublished),
+                **_outcomes_held(met),
+            }
+            written = self._start(attempt, f"({_START_CONDITIONS[rule]}) AND (({same}) OR ({mine}))", values)
+        return written
+
+    def _start(self, flow: Flow, condition: str, values: Mapping[str, Any]) -> Written | NotWritten:
+        known = {**_STATUSES, ":state_hash": value("state_hash", flow.state_hash), **values}
         return self._write(
             self._client.put_item,
             flow,
             Item=item_of(flow),
             ConditionExpression=condition,
             ExpressionAttributeNames=_NAMES,
-            ExpressionAttributeValues=values,
+            ExpressionAttributeValues={name: typed for name, typed in known.items() if _mentions(condition, name)},
         )
 
     def claim(
@@ -105,34 +132,77 @@ class DynamoFlowTable:
         """See `ports.FlowTable.release`."""
         return self._update(
             claimed.flow_id,
-            {"status": Status.STARTED, "due_at": claimed.deadline},
+            # What it still has to publish is due before its deadline.
+            {"status": Status.STARTED, "due_at": claimed.due_at if claimed.unpublished else claimed.deadline},
             remove=("claimed_at", "claim_id", "code_hash"),
             **_unchanged(claimed, Status.CLAIMED),
         )
 
-    def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
+    def settle(self, settled: Flow, *, was: Status, replaced: Flow | None = None) -> Written | NotWritten:
         """See `ports.FlowTable.settle`."""
         outcome = {name: getattr(settled, name) for name in OUTCOME_FIELDS}
         changes = {name: content for name, content in outcome.items() if content is not None}
         # An outcome that replaces one (a release from quarantine) keeps nothing of it, and is published again.
         gone = tuple(name for name in outcome if name not in changes)
+        unchanged = _unchanged(settled, was)
+        if replaced is not None:
+            if replaced.outcomes:
+                changes["unpublished"] = replaced.carried
+            unchanged["condition"] += f" AND {_same_outcomes(replaced)}"
+            unchanged["values"] |= _outcomes_held(replaced)
         return self._update(
             settled.flow_id,
-            {**changes, "due": DUE_PARTITION},
-            remove=(*gone, "published_at"),
-            **_unchanged(settled, was),
+            {**changes, "due": DUE_PARTITION, KEPT_UNTIL: settled.expires},
+            remove=(*gone, "published_at", TTL),
+            **unchanged,
         )
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         """See `ports.FlowTable.mark_published`."""
+        alone = dataclasses.replace(flow, unpublished=(), published_at=None)
+        written = self._mark(alone, flow, at)
+        for _ in range(_TRIES):
+            met = written.flow if isinstance(written, NotWritten) else None
+            if met is None or met.published(flow, at=at) is None:
+                break
+            written = self._mark(met, flow, at)
+        return written
+
+    def _mark(self, row: Flow, outcome: Flow, at: int) -> Written | NotWritten:
+        """Note that an outcome was published, if the row is as it was read."""
+        marked = row.published(outcome, at=at)
+        if marked is None:
+            return NotWritten(row)
+        contents = {
+            "published_at": marked.published_at,
+            "unpublished": marked.unpublished or None,
+            TTL: marked.expires if marked.may_expire else None,
+        }
+        gone = [name for name, content in contents.items() if content is None]
         return self._update(
-            flow.flow_id,
-            {"published_at": at},
-            remove=("due", "due_at"),
-            condition="#status = :was AND state_hash = :state_hash",
+            row.flow_id,
+            {name: content for name, content in contents.items() if content is not None},
+            remove=(*gone, *(("due", "due_at") if marked.due_at is None else ())),
+            condition=f"#status = :was AND state_hash = :state_hash AND {_same_outcomes(row)}",
             values={
-                ":was": value("status", flow.status),
-                ":state_hash": value("state_hash", flow.state_hash),
+                ":was": value("status", row.status),
+                ":state_hash": value("state_hash", row.state_hash),
+                **_outcomes_held(row),
+            },
+        )
+
+    def postpone(self, started: Flow) -> Written | NotWritten:
+        """See `ports.FlowTable.postpone`."""
+        return self._update(
+            started.flow_id,
+            {"due_at": started.deadline},
+            condition=(
+                "#status = :was AND state_hash = :state_hash AND deadline = :set_due_at AND " + _same_outcomes(started)
+            ),
+            values={
+                ":was": value("status", Status.STARTED),
+                ":state_hash": value("state_hash", started.state_hash),
+                **_outcomes_held(started),
             },
         )
 
@@ -268,9 +338,21 @@ def _unchanged(flow: Flow, was: Status) -> dict[str, Any]:
     return {"condition": f"{condition} AND claimed_at = :claimed_at", "values": values}
 
 
+def _same_outcomes(row: Flow) -> str:
+    """Return the condition that a row still has the unpublished outcomes that were read. See `_outcomes_held`."""
+    own = "attribute_not_exists(published_at)" if row.published_at is None else "attribute_exists(published_at)"
+    return f"{own} AND " + ("unpublished = :held" if row.unpublished else "attribute_not_exists(unpublished)")
+
+
+def _outcomes_held(row: Flow) -> dict[str, Any]:
+    return {":held": value("unpublished", row.unpublished)} if row.unpublished else {}
+
+
 def _set(values: Mapping[str, Any]) -> str:
     """Return the expression that sets each attribute to its value, `:status` or `:set_status` for `status`."""
     pairs = [(name.removeprefix(":").removeprefix("set_"), name) for name in values]
+    if not pairs:
+        return ""
     return "SET " + ", ".join(f"{f'#{name}' if f'#{name}' in _NAMES else name} = {value}" for name, value in pairs)
 
 

@@ -52,7 +52,10 @@ class FlowTable(Protocol):
     """
 
     def start(self, flow: Flow, rule: StartRule) -> Written | NotWritten:
-        """Put a `started` row if the rule allows it to replace the present row."""
+        """Put a `started` row if the rule allows it to replace the present row.
+
+        The new row carries the outcomes that the replaced row has not published yet, because they have no other place.
+        """
         ...
 
     def claim(
@@ -68,12 +71,23 @@ class FlowTable(Protocol):
         """Move this claim back to `started`, because no byte of its code was sent."""
         ...
 
-    def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
-        """Write an outcome if the row still has the attempt, claim and deadline that were read, and status `was`."""
+    def settle(self, settled: Flow, *, was: Status, replaced: Flow | None = None) -> Written | NotWritten:
+        """Write an outcome if the row still has the attempt, claim and deadline that were read, and status `was`.
+
+        `replaced` is the row that was read, if it already has an outcome. What it has not published is carried along,
+        and the row must still have published as much as when it was read.
+        """
         ...
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
-        """Note that this outcome was published (`at`: epoch ms), if the row still holds it."""
+        """Note that this outcome was published (`at`: epoch ms), if the row still holds it, also in `unpublished`.
+
+        Once nothing is open, the row leaves the index of what is due, and gets its TTL.
+        """
+        ...
+
+    def postpone(self, started: Flow) -> Written | NotWritten:
+        """Make a `started` row due at its deadline, because it has nothing left to publish before."""
         ...
 
     def get(self, flow_id: str) -> Flow | None:
