@@ -25,7 +25,6 @@ from finch_connect.domain.flow import (
 from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, SessionOpened
 from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.link_claims import LinkRequest
-from finch_connect.domain.names import Names
 from finch_connect.domain.secret import Secret
 from finch_connect.flow.ports import DeadLetter, Deadline
 
@@ -366,40 +365,3 @@ def submit[T](work: Callable[[], T]) -> Future[T]:
     except Exception as error:  # noqa: BLE001  # as an executor: raised again by whoever asks for the result
         future.set_exception(error)
     return future
-
-
-class FakeQuarantine(Down):
-    """`ports.Quarantine` over the fake vault's secrets."""
-
-    def __init__(self, vault: FakeVault, names: Names) -> None:
-        self._vault = vault
-        self._names = names
-        self.recoverable: set[str] = set()
-
-    def flow_ids(self) -> Iterator[str]:
-        self._check()
-        prefix = self._names.quarantine_secret("")
-        return iter([name.removeprefix(prefix) for name in self._vault.secrets if name.startswith(prefix)])
-
-    def read(self, flow_id: str) -> Secret | None:
-        self._check()
-        versions = self._vault.secrets.get(self._names.quarantine_secret(flow_id))
-        return list(versions.values())[-1] if versions else None
-
-    def delete(self, flow_id: str, *, recoverable: bool) -> None:
-        self._check()
-        if self._vault.secrets.pop(self._names.quarantine_secret(flow_id), None) is not None and recoverable:
-            self.recoverable.add(flow_id)
-
-
-class FakeOwners(Down):
-    """`ports.Owners` over the fake table's connections."""
-
-    def __init__(self, table: FakeFlowTable) -> None:
-        self._table = table
-
-    def end_ownership(self, connection_id: str, customer_id: str) -> None:
-        self._check()
-        row = self._table.connections.get(connection_id)
-        if row is not None and row.customer_id == customer_id:
-            del self._table.connections[connection_id]

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.waiting import wait_for
-from finch_connect.domain.flow import Flow
+from finch_connect.domain.flow import Flow, Status
 from local.browser import Browser, Page
 from local.engine import RunningStack
 from local.engine.microburst import Microburst

@@ -17,7 +17,7 @@ from finch_connect.flow.callback import CallbackRequest, InProgress, Outcome, ca
 from finch_connect.flow.outbox import publish
 from finch_connect.flow.ports import CallbackPorts, ConnectPorts, QuarantinePorts, RelayPorts, SweeperPorts
 from finch_connect.flow.start import Browser, Redirect, StartAnswer, start
-from tests import fakes
+from tests import fakes, operator_fakes
 
 ENVIRONMENT = {
     "STAGE": "dev",
@@ -73,8 +73,8 @@ class World:
     deadline: fakes.FakeDeadline = field(default_factory=fakes.FakeDeadline)
 
     def __post_init__(self) -> None:
-        self.quarantine = fakes.FakeQuarantine(self.vault, self.config.names)
-        self.owners = fakes.FakeOwners(self.table)
+        self.quarantine = operator_fakes.FakeQuarantine(self.vault, self.config.names)
+        self.owners = operator_fakes.FakeOwners(self.table)
 
     def request(self, customer: str = "acme", link: str = "link-1", **claims: object) -> LinkRequest:
         """Return what a link that lives ten minutes asks for."""

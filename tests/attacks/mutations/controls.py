@@ -61,7 +61,7 @@ MUTATIONS = [
     ),
     Mutation(
         "settle: only over its own claim",
-        _ADAPTERS + "table.py",
+        _ADAPTERS + "conditions.py",
         '"condition": f"{condition} AND claimed_at = :claimed_at"',
         '"condition": f"{condition} AND (claimed_at = :claimed_at OR claimed_at <> :claimed_at)"',
         (9,),

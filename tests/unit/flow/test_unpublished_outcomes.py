@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import pytest
 
 from finch_connect.domain.errors import ServiceUnavailableError
-from finch_connect.domain.flow import MOST_UNPUBLISHED, PUBLISH_GRACE_MS, Flow, Status, epoch_ms
+from finch_connect.domain.flow import MOST_UNPUBLISHED, PUBLISH_GRACE_MS, Flow, NotPublished, Status, epoch_ms
 from finch_connect.flow.outbox import publish, unpublished_outcomes
 from finch_connect.flow.quarantine import discard
 from tests.unit.conftest import GRANT, World
@@ -23,7 +24,7 @@ def published(world: World) -> list[str]:
     return [flow.status.value for flow in world.bus.published]
 
 
-def sweep_after(world: World, **time: float) -> dict[str, int]:
+def sweep_after(world: World, **time: float) -> dict[str, object]:
     world.clock.forward(**time)
     return swept(world)
 
@@ -104,7 +105,7 @@ def test_while_the_bus_refuses_an_earlier_outcome_the_later_one_waits_in_the_row
     world.clock.forward(seconds=5)
     world.finish(world.started())
     world.bus.refuses = {first.event_id}
-    assert sweep_after(world, minutes=3) == {"stuck": 2}
+    assert sweep_after(world, minutes=3) == {"stuck": [first.flow_id]}
     assert published(world) == []
     world.bus.refuses = set()
     assert sweep_after(world, minutes=5) == {"published": 2}
@@ -144,11 +145,11 @@ def test_a_mistake_while_one_flow_is_published_does_not_change_the_order_of_its_
     other = world.finish(world.started("globex"), code=None, error="access_denied")
     publish_all = world.bus.publish
 
-    def with_a_mistake(flows: list[Flow]) -> object:
+    def with_a_mistake(flows: Sequence[Flow]) -> Sequence[NotPublished]:
         if any(flow.event_id == first.event_id for flow in flows):
             raise KeyError("a mistake")
         return publish_all(flows)
 
     monkeypatch.setattr(world.bus, "publish", with_a_mistake)
-    assert sweep_after(world, minutes=3) == {"published": 1, "stuck": 2}
+    assert sweep_after(world, minutes=3) == {"published": 1, "stuck": [first.flow_id]}
     assert world.bus.published == [other]

@@ -19,6 +19,7 @@ _DETAIL_TYPES = {
     Status.QUARANTINED: "Connection Quarantined",
     Status.ABANDONED: "Connection Abandoned",
     Status.ORPHANED: "Connection Orphaned",
+    Status.TRANSFERRED: "Connection Transferred",
 }
 
 
@@ -62,14 +63,30 @@ def detail(flow: Flow) -> dict[str, Any]:
         "event_id": flow.event_id,
         "occurred_at": from_epoch_ms(flow.settled_at or flow.started_at).isoformat(timespec="milliseconds"),
         "flow_id": flow.flow_id,
-        "customer_id": flow.customer_id,
         "connection_id": flow.connection_id,
+        "secret_arn": flow.secret_arn,
+    }
+    content |= _of_transfer(flow) if flow.status is Status.TRANSFERRED else _of_outcome(flow)
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _of_transfer(flow: Flow) -> dict[str, Any]:
+    """Return what the customer who lost a connection learns. Nothing of the other customer's link is in it."""
+    return {
+        "customer_id": flow.transferred_from,
+        "from_customer_id": flow.transferred_from,
+        "to_customer_id": flow.customer_id,
+    }
+
+
+def _of_outcome(flow: Flow) -> dict[str, Any]:
+    return {
+        "customer_id": flow.customer_id,
         "provider_id": flow.provider_id,
         "client_type": flow.client_type,
         "products": None if flow.granted_products is None else list(flow.granted_products),
-        "secret_arn": flow.secret_arn,
+        "secret_version_id": flow.secret_version_id,
         "reason": flow.reason,
         "finch_request_id": flow.finch_request_id,
         "metadata": flow.metadata,
     }
-    return {name: value for name, value in content.items() if value is not None}

@@ -15,6 +15,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from finch_connect.adapters.aws import code_of, translated
+from finch_connect.adapters.conditions import mentions, outcomes_held, same_outcomes, unchanged
 from finch_connect.adapters.items import (
     DUE_PARTITION,
     KEPT_UNTIL,
@@ -80,13 +81,13 @@ class DynamoFlowTable:
             if met is None or not met.outcomes:
                 break
             attempt = flow.replacing(met)
-            same = f"#status = :replaced AND state_hash = :replaced_hash AND {_same_outcomes(met)}"
+            same = f"#status = :replaced AND state_hash = :replaced_hash AND {same_outcomes(met)}"
             mine = f"{_SAME} AND unpublished = :carried"  # a repetition meets the row that it has written
             values = {
                 ":replaced": value("status", met.status),
                 ":replaced_hash": value("state_hash", met.state_hash),
                 ":carried": value("unpublished", attempt.unpublished),
-                **_outcomes_held(met),
+                **outcomes_held(met),
             }
             written = self._start(attempt, f"({_START_CONDITIONS[rule]}) AND (({same}) OR ({mine}))", values)
         return written
@@ -99,7 +100,7 @@ class DynamoFlowTable:
             Item=item_of(flow),
             ConditionExpression=condition,
             ExpressionAttributeNames=_NAMES,
-            ExpressionAttributeValues={name: typed for name, typed in known.items() if _mentions(condition, name)},
+            ExpressionAttributeValues={name: typed for name, typed in known.items() if mentions(condition, name)},
         )
 
     def claim(
@@ -135,7 +136,7 @@ class DynamoFlowTable:
             # What it still has to publish is due before its deadline.
             {"status": Status.STARTED, "due_at": claimed.due_at if claimed.unpublished else claimed.deadline},
             remove=("claimed_at", "claim_id", "code_hash"),
-            **_unchanged(claimed, Status.CLAIMED),
+            **unchanged(claimed, Status.CLAIMED),
         )
 
     def settle(self, settled: Flow, *, was: Status, replaced: Flow | None = None) -> Written | NotWritten:
@@ -144,17 +145,17 @@ class DynamoFlowTable:
         changes = {name: content for name, content in outcome.items() if content is not None}
         # An outcome that replaces one (a release from quarantine) keeps nothing of it, and is published again.
         gone = tuple(name for name in outcome if name not in changes)
-        unchanged = _unchanged(settled, was)
+        as_read = unchanged(settled, was)
         if replaced is not None:
             if replaced.outcomes:
                 changes["unpublished"] = replaced.carried
-            unchanged["condition"] += f" AND {_same_outcomes(replaced)}"
-            unchanged["values"] |= _outcomes_held(replaced)
+            as_read["condition"] += f" AND {same_outcomes(replaced)}"
+            as_read["values"] |= outcomes_held(replaced)
         return self._update(
             settled.flow_id,
             {**changes, "due": DUE_PARTITION, KEPT_UNTIL: settled.expires},
             remove=(*gone, "published_at", TTL),
-            **unchanged,
+            **as_read,
         )
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
@@ -183,11 +184,11 @@ class DynamoFlowTable:
             row.flow_id,
             {name: content for name, content in contents.items() if content is not None},
             remove=(*gone, *(("due", "due_at") if marked.due_at is None else ())),
-            condition=f"#status = :was AND state_hash = :state_hash AND {_same_outcomes(row)}",
+            condition=f"#status = :was AND state_hash = :state_hash AND {same_outcomes(row)}",
             values={
                 ":was": value("status", row.status),
                 ":state_hash": value("state_hash", row.state_hash),
-                **_outcomes_held(row),
+                **outcomes_held(row),
             },
         )
 
@@ -197,12 +198,12 @@ class DynamoFlowTable:
             started.flow_id,
             {"due_at": started.deadline},
             condition=(
-                "#status = :was AND state_hash = :state_hash AND deadline = :set_due_at AND " + _same_outcomes(started)
+                "#status = :was AND state_hash = :state_hash AND deadline = :set_due_at AND " + same_outcomes(started)
             ),
             values={
                 ":was": value("status", Status.STARTED),
                 ":state_hash": value("state_hash", started.state_hash),
-                **_outcomes_held(started),
+                **outcomes_held(started),
             },
         )
 
@@ -324,30 +325,6 @@ class _ConditionFailedError(Exception):
         self.item = item
 
 
-def _unchanged(flow: Flow, was: Status) -> dict[str, Any]:
-    """Return the condition that a row still has the attempt, status, deadline and claim that were read."""
-    condition = "#status = :was AND state_hash = :state_hash AND deadline = :deadline"
-    values = {
-        ":was": value("status", was),
-        ":state_hash": value("state_hash", flow.state_hash),
-        ":deadline": value("deadline", flow.deadline),
-    }
-    if flow.claimed_at is None:
-        return {"condition": f"{condition} AND attribute_not_exists(claimed_at)", "values": values}
-    values[":claimed_at"] = value("claimed_at", flow.claimed_at)
-    return {"condition": f"{condition} AND claimed_at = :claimed_at", "values": values}
-
-
-def _same_outcomes(row: Flow) -> str:
-    """Return the condition that a row still has the unpublished outcomes that were read. See `_outcomes_held`."""
-    own = "attribute_not_exists(published_at)" if row.published_at is None else "attribute_exists(published_at)"
-    return f"{own} AND " + ("unpublished = :held" if row.unpublished else "attribute_not_exists(unpublished)")
-
-
-def _outcomes_held(row: Flow) -> dict[str, Any]:
-    return {":held": value("unpublished", row.unpublished)} if row.unpublished else {}
-
-
 def _set(values: Mapping[str, Any]) -> str:
     """Return the expression that sets each attribute to its value, `:status` or `:set_status` for `status`."""
     pairs = [(name.removeprefix(":").removeprefix("set_"), name) for name in values]
@@ -358,7 +335,3 @@ def _set(values: Mapping[str, Any]) -> str:
 
 def _remove(names: Sequence[str]) -> str:
     return f" REMOVE {', '.join(names)}" if names else ""
-
-
-def _mentions(condition: str, name: str) -> bool:
-    return name in condition.replace("(", " ").replace(")", " ").replace(",", " ").split()

@@ -159,6 +159,22 @@ class Flow:
             self, unpublished=waiting, published_at=published_at, due_at=None if done else self.due_at
         )
 
+    def transferred(self, connection_id: str, owner: str, secret_arn: str | None, *, at: datetime) -> Flow:
+        """Return what is published for the customer who loses a connection to this quarantined flow's customer."""
+        return dataclasses.replace(
+            self,
+            status=Status.TRANSFERRED,
+            settled_at=epoch_ms(at),
+            due_at=None,
+            published_at=None,
+            unpublished=(),
+            reason=None,
+            connection_id=connection_id,
+            transferred_from=owner,
+            secret_arn=secret_arn,
+            secret_version_id=None,
+        )
+
     def settled(self, status: Status, *, at: datetime, **facts: object) -> Flow:
         """Return this flow with its outcome, still unpublished.
 

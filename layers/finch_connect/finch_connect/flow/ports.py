@@ -236,11 +236,19 @@ class DeadLetters(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class QuarantinedSecret:
+    """What is known of a secret in quarantine without its flow's row: whose it is, and when it was stored."""
+
+    flow_id: str
+    stored_at: datetime | None
+
+
 class Quarantine(Protocol):
     """The tokens in quarantine, for an operator. Each method raises ServiceUnavailableError."""
 
-    def flow_ids(self) -> Iterator[str]:
-        """Yield the ids of the flows whose token is in quarantine."""
+    def secrets(self) -> Iterator[QuarantinedSecret]:
+        """Yield the secrets in quarantine, whether their flow has a row or not."""
         ...
 
     def read(self, flow_id: str) -> Secret | None:
@@ -255,8 +263,12 @@ class Quarantine(Protocol):
 class Owners(Protocol):
     """The owners of connections, for an operator. Raises ServiceUnavailableError."""
 
-    def end_ownership(self, connection_id: str, customer_id: str) -> None:
-        """Delete the connection's row if this customer owns it. Does nothing if another customer does."""
+    def transfer(self, flow: Flow, transfer: Flow) -> bool:
+        """Give a connection to the customer of a quarantined flow, and put the event about it into that flow's row.
+
+        Both happen at once or not at all. Returns False, and changes nothing, unless `transfer.transferred_from` owns
+        the connection, no claim has a lease on it, and the flow's row is as it was read.
+        """
         ...
 
 
