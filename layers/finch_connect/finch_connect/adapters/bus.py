@@ -12,6 +12,8 @@ from finch_connect.flow.ports import EVENTS_AT_ONCE
 
 SOURCE = "finch.connect"
 DETAIL_VERSION = "1"
+_RETRYABLE = frozenset({"InternalException", "InternalFailure", "ThrottlingException"})
+"""Error codes of single entries that may be gone in a moment (AWS: PutEventsResultEntry)."""
 _DETAIL_TYPES = {
     Status.CONNECTED: "Connection Established",
     Status.DENIED: "Connection Denied",
@@ -38,7 +40,11 @@ class EventBridgeBus:
             with translated("PutEvents"):
                 answer = self._client.put_events(Entries=[self._entry(flow) for flow in batch])
                 entries = zip(batch, answer["Entries"], strict=True)
-            not_published += [NotPublished(flow, entry["ErrorCode"]) for flow, entry in entries if "ErrorCode" in entry]
+            not_published += [
+                NotPublished(flow, entry["ErrorCode"], retry=entry["ErrorCode"] in _RETRYABLE)
+                for flow, entry in entries
+                if "ErrorCode" in entry
+            ]
         return not_published
 
     def _entry(self, flow: Flow) -> dict[str, Any]:

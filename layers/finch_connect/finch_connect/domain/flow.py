@@ -229,10 +229,14 @@ class NotWritten:
 
 @dataclass(frozen=True, slots=True)
 class NotPublished:
-    """An outcome that the bus did not take. `reason` is AWS's error code or one of the reasons in this source code."""
+    """An outcome that the bus did not take. `reason` is AWS's error code or one of the reasons in this source code.
+
+    Without `retry` it may succeed only after somebody has acted, so the stream is not asked to deliver it again.
+    """
 
     flow: Flow
     reason: str
+    retry: bool = True
 
 
 def epoch_ms(moment: datetime) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -19,8 +20,10 @@ def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence
     """
     not_published: list[NotPublished] = []
     for batch in _batches(flows):
-        waiting = {one.flow.flow_id: one.reason for one in not_published}
-        not_published += [NotPublished(flow, waiting[flow.flow_id]) for flow in batch if flow.flow_id in waiting]
+        waiting = {one.flow.flow_id: one for one in not_published}
+        not_published += [
+            dataclasses.replace(waiting[flow.flow_id], flow=flow) for flow in batch if flow.flow_id in waiting
+        ]
         not_published += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
     return not_published
 

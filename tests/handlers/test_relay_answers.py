@@ -1,0 +1,56 @@
+"""What the relay reports to the stream as failed: only what a retry can mend."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from finch_connect.adapters.items import item_of
+from finch_connect.domain.flow import Flow, Status
+from tests.fakes import NOW
+from tests.handlers.container import Context, handler_of
+from tests.handlers.test_events import Account, account  # noqa: F401  # a fixture
+from tests.ports.test_flow_table import EVERYTHING
+
+
+def record(sequence: str, flow: Flow) -> dict[str, Any]:
+    keys = {"id": {"S": f"flow#{flow.flow_id}"}}
+    return {"dynamodb": {"SequenceNumber": sequence, "Keys": keys, "NewImage": item_of(flow)}}
+
+
+def outcome(letter: str) -> Flow:
+    settled = dataclasses.replace(EVERYTHING, flow_id=letter * 22).settled(Status.DENIED, at=NOW)
+    return dataclasses.replace(settled, secret_arn=None, secret_version_id=None)
+
+
+@pytest.mark.parametrize(
+    ("code", "failed"),
+    [
+        ("ThrottlingException", ["2"]),
+        ("InternalFailure", ["2"]),
+        ("MalformedDetail", []),
+        ("NotAuthorizedForSourceException", []),
+        ("InvalidArgument", []),
+    ],
+)
+def test_a_record_that_no_retry_can_mend_is_left_to_the_sweeper(
+    account: Account,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    code: str,
+    failed: list[str],
+) -> None:
+    """Reported as failed, it would have everything after it in its shard delivered again, up to ten times."""
+    flows = [outcome("a"), outcome("b"), outcome("c")]
+    for flow in flows:
+        account.dynamodb.put_item(TableName="flows", Item=item_of(flow))
+    handler = handler_of("relay")
+    bus = handler.__globals__["PORTS"].bus
+    answers = [{"EventId": "1"}, {"ErrorCode": code, "ErrorMessage": "no"}, {"EventId": "3"}]
+    monkeypatch.setattr(bus._client, "put_events", lambda **_: {"FailedEntryCount": 1, "Entries": answers})
+    event = {"Records": [record(str(number), flow) for number, flow in enumerate(flows, start=1)]}
+    assert handler(event, Context()) == {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
+    assert [row.flow_id[0] for row in account.rows() if row.published_at is None] == ["b"]
+    (open_row,) = [row for row in account.rows() if row.published_at is None]
+    assert open_row.due_at is not None, "the sweeper finds it"
