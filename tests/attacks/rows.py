@@ -33,4 +33,6 @@ ROWS = {
     34: "A role that allows more than its function does",
     35: "Refusals that reveal their cause",
     36: "A flood",
+    45: "A connection taken from its owner, while in use or without a word",
+    46: "A token in quarantine that nobody finds any more",
 }

@@ -15,7 +15,7 @@ from tests.ports.test_flow_table import EVERYTHING
 
 @pytest.mark.parametrize("changes", [{}, {"reauthorized": True}, {"status": Status.QUARANTINED}])
 def test_an_event_with_a_secret_names_the_version(changes: dict[str, object]) -> None:
-    """A consumer can tell whether the token that it reads is the one of this event."""
+    """A consumer can check whether the token that it reads is the one of this event."""
     flow = dataclasses.replace(EVERYTHING, **changes)  # type: ignore[arg-type]
     assert detail(flow)["secret_version_id"] == flow.secret_version_id
     validate_event({"detail-type": detail_type(flow), "detail": detail(flow)})

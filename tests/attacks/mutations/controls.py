@@ -261,6 +261,28 @@ MUTATIONS = [
         (34,),
     ),
     Mutation(
+        "connect puts only flows",
+        "template.yaml",
+        "                Action: dynamodb:PutItem\n                Resource: !GetAtt FlowTable.Arn\n"
+        '                Condition: { "ForAllValues:StringLike": { dynamodb:LeadingKeys: ["flow#*"] } }\n',
+        "                Action: dynamodb:PutItem\n                Resource: !GetAtt FlowTable.Arn\n",
+        (34,),
+    ),
+    Mutation(
+        "transfer: not while the connection is leased",
+        _ADAPTERS + "owners.py",
+        '"customer_id = :from AND attribute_not_exists(due_at)"',
+        '"customer_id = :from"',
+        (45,),
+    ),
+    Mutation(
+        "no TTL while a token is in quarantine",
+        _DOMAIN + "flow.py",
+        "not self.unpublished and self.status is not Status.QUARANTINED",
+        "not self.unpublished",
+        (46,),
+    ),
+    Mutation(
         "the bus policy",
         "template.yaml",
         "        Effect: Deny\n        Principal",

@@ -65,10 +65,12 @@ def value(name: str, content: Any) -> Mapping[str, Any]:
 def item_of(flow: Flow) -> dict[str, Mapping[str, Any]]:
     """Return a flow's whole row without what is None. `due` puts it into the sparse index with its `due_at`."""
     item: dict[str, Mapping[str, Any]] = {"id": {"S": FLOW_KEY + flow.flow_id}}
-    for name in _FIELDS:
+    for name in _FIELDS.keys() - {"flow_id", "expires"}:
         content = getattr(flow, name)
-        if content is not None and name not in {"flow_id", "expires"} and content != ():
+        if content is not None:
             item[name] = value(name, content)
+    if not flow.unpublished:
+        del item["unpublished"]
     item[KEPT_UNTIL] = value(KEPT_UNTIL, flow.expires)
     if flow.may_expire:
         item[TTL] = value(TTL, flow.expires)

@@ -53,7 +53,7 @@ def quarantined(ports: QuarantinePorts) -> Iterator[Quarantined]:
 def release(flow_id: str, ports: QuarantinePorts, names: Names, *, transfer_from: str | None = None) -> Flow:
     """Move a token from quarantine to its connection and return the flow, now connected. Its event follows.
 
-    `transfer_from` is the customer who owns the connection and loses it, and an event tells them. Every step can be
+    `transfer_from` is the customer who owns the connection and loses it. They get an event. Every step can be
     repeated.
 
     Raises:
