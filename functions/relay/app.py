@@ -32,11 +32,14 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
             outcomes += [(sequence, flow) for flow in unpublished_outcomes(before, after)]
         except (KeyError, ValueError, TypeError) as error:  # not a row of this table, and it never will be
             failed += _dead_letter(record["dynamodb"], type(error).__name__)
-    not_published = publish([flow for _, flow in outcomes], PORTS)
+    distinct: dict[str, Flow] = {}  # an outcome may be in several records, until it has left its row
+    for _, flow in outcomes:
+        distinct.setdefault(flow.event_id, flow)
+    not_published = publish(list(distinct.values()), PORTS)
     waiting = [one.flow for one in not_published]
-    retried = [one.flow for one in not_published if one.retry]
-    failed += [sequence for sequence, flow in outcomes if flow in retried]
-    published = [flow for _, flow in outcomes if flow not in waiting]
+    retried = {one.flow.event_id for one in not_published if one.retry}
+    failed += [sequence for sequence, flow in outcomes if flow.event_id in retried]
+    published = [flow for flow in distinct.values() if flow not in waiting]
     for flow in published:
         logger.info("published", flow_id=flow.flow_id, status=flow.status, event_id=flow.event_id)
         measure("PublishLag", epoch_ms(PORTS.clock()) - (flow.settled_at or flow.started_at))

@@ -54,3 +54,30 @@ def test_a_record_that_no_retry_can_mend_is_left_to_the_sweeper(
     assert [row.flow_id[0] for row in account.rows() if row.published_at is None] == ["b"]
     (open_row,) = [row for row in account.rows() if row.published_at is None]
     assert open_row.due_at is not None, "the sweeper finds it"
+
+
+def test_an_outcome_in_two_records_of_a_batch_is_published_once(
+    account: Account,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A denial, and the restart that carries it. If it fails, both records are delivered again."""
+    denied = outcome("a")
+    restarted = dataclasses.replace(
+        EVERYTHING, flow_id=denied.flow_id, state_hash="b" * 64, status=Status.STARTED, published_at=None
+    ).replacing(denied)
+    account.dynamodb.put_item(TableName="flows", Item=item_of(restarted))
+    handler, sent = handler_of("relay"), list[int]()
+    bus = handler.__globals__["PORTS"].bus
+    answers = [{"ErrorCode": "ThrottlingException", "ErrorMessage": "no"}, {"EventId": "1"}]
+
+    def put_events(Entries: list[Any]) -> Any:  # noqa: N803  # botocore's name
+        sent.append(len(Entries))
+        return {"Entries": [answers.pop(0)]}
+
+    monkeypatch.setattr(bus._client, "put_events", put_events)
+    event = {"Records": [record("1", denied), record("2", restarted)]}
+    assert handler(event, Context()) == {"batchItemFailures": [{"itemIdentifier": "1"}, {"itemIdentifier": "2"}]}
+    assert handler(event, Context()) == {"batchItemFailures": []}
+    assert sent == [1, 1]
+    (row,) = account.rows()
+    assert row.unpublished == ()
