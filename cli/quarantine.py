@@ -19,28 +19,31 @@ from botocore.exceptions import ClientError
 
 from cli.cloudformation import DeployedError, exit_code_of, outputs_of, parameters_of
 from finch_connect.adapters.aws import code_of, translated
-from finch_connect.adapters.items import connection_key
+from finch_connect.adapters.owners import DynamoOwners
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.domain.errors import DecisionRefusedError, ServiceUnavailableError
-from finch_connect.domain.flow import Flow, from_epoch_ms
+from finch_connect.domain.flow import from_epoch_ms
 from finch_connect.domain.names import Names
 from finch_connect.domain.secret import Secret
-from finch_connect.flow.ports import QuarantinePorts
-from finch_connect.flow.quarantine import discard, quarantined, release
+from finch_connect.flow.ports import QuarantinedSecret, QuarantinePorts
+from finch_connect.flow.quarantine import Quarantined, discard, discard_left_over, quarantined, release
 
 RECOVERY_DAYS = 7
 """How long a discarded token can be restored. AWS allows 7 to 30 days."""
 
 _GONE = {"ResourceNotFoundException", "InvalidRequestException"}
 _NEEDS = (
-    "cloudformation:DescribeStacks, dynamodb:GetItem, UpdateItem and DeleteItem on the table, "
-    "secretsmanager:ListSecrets, and Get, Create, Put and DeleteSecret under finch/<stage>/"
+    "cloudformation:DescribeStacks, dynamodb:GetItem and UpdateItem on the table, "
+    "secretsmanager:ListSecrets, and Describe, Get, Create, Put and DeleteSecret under finch/<stage>/"
 )
 REFUSALS = {
     "flow_unknown": "There is no flow {flow_id}. `make quarantine` lists those in quarantine.",
+    "row_missing": (
+        "Flow {flow_id} has no row any more, so nothing says whose connection it is. Its token can only be discarded."
+    ),
     "not_quarantined": "Flow {flow_id} is {flow_status}, so it has no token in quarantine.",
-    "secret_missing": "The secret with the token of flow {flow_id} has been deleted.",
+    "secret_missing": "The secret with the token of flow {flow_id} has been deleted. Please discard the flow.",
     "connection_unknown": "Finch named no connection for flow {flow_id}, so its token can only be discarded.",
     "owner_mismatch": (
         "Connection {connection_id} belongs to {owner}. If it belongs to {customer_id} from now on, add "
@@ -49,7 +52,9 @@ REFUSALS = {
     "superseded": (
         "{customer_id} has signed in again since, and a newer token is in the vault. Please discard this one."
     ),
-    "connection_leased": "Another token of {connection_id} is being stored now. Try again in a few minutes.",
+    "connection_leased": (
+        "Another token of {connection_id} is being stored now. Nothing was changed. Try again in a few minutes."
+    ),
     "decided_meanwhile": "Somebody else has decided about flow {flow_id} meanwhile. List the quarantine again.",
 }
 """What each refusal means, and what to do."""
@@ -62,13 +67,17 @@ class SecretsManagerQuarantine:
     client: Any
     names: Names
 
-    def flow_ids(self) -> Iterator[str]:
-        """See `ports.Quarantine.flow_ids`."""
+    def secrets(self) -> Iterator[QuarantinedSecret]:
+        """See `ports.Quarantine.secrets`."""
         prefix = self.names.quarantine_secret("")
         with translated("ListSecrets"):
             pages = self.client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [prefix]}])
             listed = [secret for page in pages for secret in page["SecretList"] if "DeletedDate" not in secret]
-        return (one["Name"].removeprefix(prefix) for one in listed if one["Name"].startswith(prefix))
+        return (
+            QuarantinedSecret(one["Name"].removeprefix(prefix), one.get("LastChangedDate") or one.get("CreatedDate"))
+            for one in listed
+            if one["Name"].startswith(prefix)
+        )
 
     def read(self, flow_id: str) -> Secret | None:
         """See `ports.Quarantine.read`."""
@@ -92,28 +101,6 @@ class SecretsManagerQuarantine:
                     raise
 
 
-@dataclass(frozen=True, slots=True)
-class DynamoOwners:
-    """Implements `ports.Owners` with an operator's credentials."""
-
-    client: Any
-    table_name: str
-
-    def end_ownership(self, connection_id: str, customer_id: str) -> None:
-        """See `ports.Owners.end_ownership`. The connection's secret stays, and its next token becomes a new version."""
-        with translated("DeleteItem"):
-            try:
-                self.client.delete_item(
-                    TableName=self.table_name,
-                    Key=connection_key(connection_id),
-                    ConditionExpression="customer_id = :customer_id",
-                    ExpressionAttributeValues={":customer_id": {"S": customer_id}},
-                )
-            except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
-                    raise
-
-
 def quarantine_ports(
     dynamodb: Any, secrets_manager: Any, table_name: str, names: Names, kms_key_id: str | None
 ) -> QuarantinePorts:
@@ -129,9 +116,15 @@ def quarantine_ports(
     )
 
 
-def _line(flow: Flow) -> str:
-    when = "" if flow.settled_at is None else from_epoch_ms(flow.settled_at).strftime("%Y-%m-%d %H:%M")
-    return f"{flow.flow_id}  {when}  {flow.customer_id}  {flow.connection_id or '(no connection)'}  {flow.reason}"
+def _line(waiting: Quarantined) -> str:
+    flow, when = waiting.flow, waiting.secret.stored_at
+    if flow is not None and flow.settled_at is not None and not waiting.is_left_over:
+        when = from_epoch_ms(flow.settled_at)
+        facts = [flow.customer_id, flow.connection_id or "(no connection)", str(flow.reason)]
+    else:
+        facts = ["(no row)" if flow is None else f"(the flow is {flow.status})", "left over: it can only be discarded"]
+    shown = "(time unknown)  " if when is None else when.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
+    return "  ".join([waiting.flow_id, shown, *facts])
 
 
 def _decide(given: argparse.Namespace, ports: QuarantinePorts, names: Names) -> None:
@@ -139,13 +132,14 @@ def _decide(given: argparse.Namespace, ports: QuarantinePorts, names: Names) -> 
         flow = release(given.release, ports, names, transfer_from=given.transfer_from)
         print(f"Released. {flow.customer_id} owns {flow.connection_id}, and an event follows.")
     elif given.discard:
-        flow = discard(given.discard, ports)
-        print(
-            f"Discarded. {flow.customer_id} can use the link again while it lives. Finch was not asked to disconnect."
-        )
-        print(f"The secret can be restored for {RECOVERY_DAYS} days: {names.quarantine_secret(flow.flow_id)}")
+        if discard_left_over(given.discard, ports):
+            print("Discarded. No flow was waiting for it. Finch was not asked to disconnect.")
+        else:
+            owner = discard(given.discard, ports).customer_id
+            print(f"Discarded. {owner} can use the link again while it lives. Finch was not asked to disconnect.")
+        print(f"The secret can be restored for {RECOVERY_DAYS} days: {names.quarantine_secret(given.discard)}")
     else:
-        lines = [_line(flow) for flow in quarantined(ports)]
+        lines = [_line(waiting) for waiting in quarantined(ports)]
         print("\n".join(lines) or "Nothing is in quarantine.")
 
 

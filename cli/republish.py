@@ -66,7 +66,7 @@ class Outbox:
             self.dynamodb.update_item(
                 TableName=self.table_name,
                 Key=flow_key(flow.flow_id),
-                UpdateExpression="SET due = :due, due_at = :now REMOVE published_at",
+                UpdateExpression="SET due = :due, due_at = :now REMOVE published_at, expires",
                 ConditionExpression="#status = :was AND state_hash = :state_hash AND settled_at = :settled_at",
                 ExpressionAttributeNames={"#status": "status"},
                 ExpressionAttributeValues={

@@ -229,6 +229,22 @@ class Inbox:
         )
         return self.of(customer)
 
+    def distinct(self, customer: Customer, number: int) -> list[dict[str, Any]]:
+        """Wait until that many different events have arrived, and return each once: an event may come again."""
+
+        def received() -> dict[str, dict[str, Any]]:
+            found: dict[str, dict[str, Any]] = {}
+            for event in self.of(customer):
+                found.setdefault(event["detail"]["event_id"], event)
+            return found
+
+        wait_for(
+            lambda: len(received()) >= number,
+            timeout=TIMEOUT_SECONDS,
+            problem=lambda: f"expected {number} different events, received {self.of(customer)}",
+        )
+        return list(received().values())
+
 
 _inboxes: dict[str, Inbox] = {}
 

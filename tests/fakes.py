@@ -7,11 +7,10 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from finch_connect.domain.connection import LEASE_MS, Connection, Leased, LeaseRefused, StoredSecret
-from finch_connect.domain.errors import ServiceUnavailableError, TryAgainError
+from finch_connect.domain.errors import ServiceUnavailableError
 from finch_connect.domain.flow import (
     CLAIM_GRACE_MS,
     RESTARTABLE,
@@ -22,12 +21,9 @@ from finch_connect.domain.flow import (
     Status,
     Written,
 )
-from finch_connect.domain.grant import AlreadyConnected, Exchange, Grant, SessionOpened
 from finch_connect.domain.jws import LinkKey
-from finch_connect.domain.link_claims import LinkRequest
-from finch_connect.domain.names import Names
 from finch_connect.domain.secret import Secret
-from finch_connect.flow.ports import CachedLinkKeys, DeadLetter, Deadline
+from finch_connect.flow.ports import CachedLinkKeys, DeadLetter
 
 NOW = datetime(2026, 1, 15, 12, 0, tzinfo=UTC)
 
@@ -83,7 +79,9 @@ class FakeFlowTable(Service):
             late = rule is StartRule.TAKE_OVER and row is not None and row.started_at > (asked_at or 0)
             new = row is None or (row.status in replaceable and row.state_hash != flow.state_hash)
             allowed = new and not late
-        return self._write(flow) if allowed else NotWritten(row)
+        if not allowed:
+            return NotWritten(row)
+        return self._write(flow if row is None else flow.replacing(row))
 
     def claim(
         self, flow_id: str, *, state_hash: str, claim_id: str, code_hash: str | None, now: int
@@ -107,7 +105,7 @@ class FakeFlowTable(Service):
             dataclasses.replace(
                 row,
                 status=Status.STARTED,
-                due_at=row.deadline,
+                due_at=row.due_at if row.unpublished else row.deadline,
                 claimed_at=None,
                 claim_id=None,
                 code_hash=None,
@@ -115,13 +113,16 @@ class FakeFlowTable(Service):
             )
         )
 
-    def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
+    def settle(self, settled: Flow, *, was: Status, replaced: Flow | None = None) -> Written | NotWritten:
         self._check()
         row = self.flows.get(settled.flow_id)
         if row is None or not _unchanged(row, settled, was):
             return NotWritten(row)
+        if replaced is not None and row.carried != replaced.carried:
+            return NotWritten(row)
         self.settled_calls.append(settled)
-        return self._write(dataclasses.replace(settled, code_hash=row.code_hash))
+        unpublished = row.unpublished if replaced is None else row.carried
+        return self._write(dataclasses.replace(settled, code_hash=row.code_hash, unpublished=unpublished))
 
     def mark_searched(self, flow: Flow, *, at: int, due_at: int) -> Written | NotWritten:
         self._check()
@@ -133,9 +134,15 @@ class FakeFlowTable(Service):
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         self._check()
         row = self.flows.get(flow.flow_id)
-        if row is None or row.status is not flow.status or row.state_hash != flow.state_hash:
+        marked = None if row is None else row.published(flow, at=at)
+        return NotWritten(row) if marked is None else self._write(marked)
+
+    def postpone(self, started: Flow) -> Written | NotWritten:
+        self._check()
+        row = self.flows.get(started.flow_id)
+        if row != started or started.status is not Status.STARTED:
             return NotWritten(row)
-        return self._write(dataclasses.replace(row, published_at=at, due_at=None))
+        return self._write(dataclasses.replace(started, due_at=started.deadline))
 
     def get(self, flow_id: str) -> Flow | None:
         self._check()
@@ -274,61 +281,6 @@ class FakeLinkKeys(Service):
         return next((key for key in self.keys[-2:] if key.kid == kid), None)
 
 
-@dataclass
-class FakeFinch:
-    """`ports.Finch`. It returns `answers` in order, and repeats the last one."""
-
-    answers: list[Exchange]
-    introspected: Grant | None = None
-    exchanges: list[tuple[str, str, str]] = field(default_factory=list)
-
-    def exchange(self, *, code: Secret, redirect_uri: str, client_secret: Secret, deadline: Deadline) -> Exchange:  # noqa: ARG002  # has no latency
-        self.exchanges.append((code.reveal(), redirect_uri, client_secret.reveal()))
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
-
-    def introspect(self, grant: Grant, *, deadline: Deadline) -> Grant:  # noqa: ARG002  # has no latency
-        return self.introspected or grant
-
-
-class FakeSessions:
-    """`ports.FinchSessions`. `connected` has the connection of each customer who is already connected."""
-
-    def __init__(self) -> None:
-        self.connected: dict[str, str] = {}
-        self.opened: list[tuple[str, str]] = []
-        self.refuses = False
-        self.url = "https://connect.example.com/authorize?session=5a8c"
-
-    def open(
-        self,
-        request: LinkRequest,
-        *,
-        redirect_uri: str,  # noqa: ARG002  # this fake's sessions do not redirect
-        minutes: int,  # noqa: ARG002  # this fake's sessions do not expire
-        client_secret: Secret,  # noqa: ARG002  # any value is accepted
-        deadline: Deadline,  # noqa: ARG002  # has no latency
-    ) -> SessionOpened | AlreadyConnected:
-        if self.refuses:
-            raise TryAgainError("session_refused")
-        if request.customer_id in self.connected:
-            return AlreadyConnected(self.connected[request.customer_id])
-        self.opened.append(("new", request.customer_id))
-        return SessionOpened(self.url)
-
-    def reauthenticate(
-        self,
-        request: LinkRequest,  # noqa: ARG002  # the connection id is enough
-        connection_id: str,
-        *,
-        redirect_uri: str,  # noqa: ARG002
-        minutes: int,  # noqa: ARG002
-        client_secret: Secret,  # noqa: ARG002
-        deadline: Deadline,  # noqa: ARG002
-    ) -> SessionOpened:
-        self.opened.append(("reauthenticate", connection_id))
-        return SessionOpened(self.url)
-
-
 class FakeBus(Service):
     """`ports.Bus`. It refuses flows whose flow id or event id is in `refuses`.
 
@@ -395,40 +347,3 @@ def submit[T](work: Callable[[], T]) -> Future[T]:
     except Exception as error:  # noqa: BLE001  # as in an executor, `result` raises it
         future.set_exception(error)
     return future
-
-
-class FakeQuarantine(Service):
-    """`ports.Quarantine` on the fake vault's secrets."""
-
-    def __init__(self, vault: FakeVault, names: Names) -> None:
-        self._vault = vault
-        self._names = names
-        self.recoverable: set[str] = set()
-
-    def flow_ids(self) -> Iterator[str]:
-        self._check()
-        prefix = self._names.quarantine_secret("")
-        return iter([name.removeprefix(prefix) for name in self._vault.secrets if name.startswith(prefix)])
-
-    def read(self, flow_id: str) -> Secret | None:
-        self._check()
-        versions = self._vault.secrets.get(self._names.quarantine_secret(flow_id))
-        return list(versions.values())[-1] if versions else None
-
-    def delete(self, flow_id: str, *, recoverable: bool) -> None:
-        self._check()
-        if self._vault.secrets.pop(self._names.quarantine_secret(flow_id), None) is not None and recoverable:
-            self.recoverable.add(flow_id)
-
-
-class FakeOwners(Service):
-    """`ports.Owners` on the fake table's connections."""
-
-    def __init__(self, table: FakeFlowTable) -> None:
-        self._table = table
-
-    def end_ownership(self, connection_id: str, customer_id: str) -> None:
-        self._check()
-        row = self._table.connections.get(connection_id)
-        if row is not None and row.customer_id == customer_id:
-            del self._table.connections[connection_id]

@@ -35,7 +35,7 @@ ROW = {
     "redirect_uri": {"S": "https://connect.example.com/callback"},
     "started_at": {"N": "1800000000000"},
     "deadline": {"N": "4000000000000"},
-    "expires": {"N": "4000000000"},
+    "kept_until": {"N": "4000000000"},
     "products": {"L": [{"S": "company"}, {"S": "directory"}]},
     "return_url": {"S": "https://app.example.com/hr/done"},
     "nonce": {"S": "n-1"},

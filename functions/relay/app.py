@@ -17,7 +17,11 @@ coldstart.ready()
 
 
 def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, str]]]:
-    """Publish the outcomes in these records. Return the records to be tried again (partial batch response)."""
+    """Publish the outcomes in these records. Return the records to be tried again (partial batch response).
+
+    Lambda delivers every record from the first of these on again, also those that succeeded. So a record that no retry
+    can mend is not among them: its row stays due, and the sweeper tries it every few minutes.
+    """
     PORTS.deadline.begin(seconds_of(context))
     outcomes: list[tuple[str, Flow]] = []
     failed: list[str] = []
@@ -28,16 +32,21 @@ def handler(event: Mapping[str, Any], context: Any) -> dict[str, list[dict[str, 
             outcomes += [(sequence, flow) for flow in unpublished_outcomes(before, after)]
         except (KeyError, ValueError, TypeError) as error:  # not a row of this table, and it never will be
             failed += _dead_letter(record["dynamodb"], type(error).__name__)
-    not_published = publish([flow for _, flow in outcomes], PORTS)
+    distinct: dict[str, Flow] = {}  # an outcome may be in several records, until it has left its row
+    for _, flow in outcomes:
+        distinct.setdefault(flow.event_id, flow)
+    not_published = publish(list(distinct.values()), PORTS)
     waiting = [one.flow for one in not_published]
-    failed += [sequence for sequence, flow in outcomes if flow in waiting]
-    published = [flow for _, flow in outcomes if flow not in waiting]
+    retried = {one.flow.event_id for one in not_published if one.retry}
+    failed += [sequence for sequence, flow in outcomes if flow.event_id in retried]
+    published = [flow for flow in distinct.values() if flow not in waiting]
     for flow in published:
         logger.info("published", flow_id=flow.flow_id, status=flow.status, event_id=flow.event_id)
         measure("PublishLag", epoch_ms(PORTS.clock()) - (flow.settled_at or flow.started_at))
     if not_published:
         reasons = sorted({one.reason for one in not_published})
-        logger.warning("not_published", extra={"flow_ids": [flow.flow_id for flow in waiting], "reasons": reasons})
+        facts = {"flow_ids": [flow.flow_id for flow in waiting], "reasons": reasons}
+        logger.warning("not_published", extra={**facts, "left_to_sweeper": len(waiting) - len(retried)})
     count("Published", len(published))
     return {"batchItemFailures": [{"itemIdentifier": sequence} for sequence in dict.fromkeys(failed)]}
 

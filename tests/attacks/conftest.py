@@ -18,7 +18,7 @@ from tests.canary import Visitor
 
 _ROW = re.compile(r"tests/attacks/\S+::test_(\d\d)_")
 _VOLATILE = {"date", "server", "connection", "content-length"}
-_WRITTEN_BY_THE_RELAY = {"published_at", "due", "due_at", "stored_granted_at"}
+_WRITTEN_BY_THE_RELAY = {"published_at", "expires", "due", "due_at", "stored_granted_at"}
 """The relay marks rows and ends leases some time after the answer."""
 
 Untouched = Callable[[], AbstractContextManager[None]]

@@ -43,4 +43,6 @@ ROWS = {
     39: "Made-up cookies, and keys that were rotated",
     40: "Metadata with which an event could never be published",
     41: "A link key that is too short for HS256, and made-up key ids",
+    45: "A connection taken from its owner, while in use or without a word",
+    46: "A token in quarantine that nobody finds any more",
 }

@@ -128,7 +128,9 @@ def test_18_an_operator_releases_an_accountants_second_customer(
     assert attacker.status() == "quarantined"
     assert secret_versions(victim.stack, secret_arn) == 1
     release(attacker.flow_id, ports, names, transfer_from=victim.customer_id)
-    event = inbox.wait_for(attacker, 2)[-1]
+    _, transferred, event = inbox.distinct(attacker, 3)
+    assert transferred["detail-type"] == "Connection Transferred"
+    assert transferred["detail"]["from_customer_id"] == victim.customer_id
     assert event["detail-type"] == "Connection Established"
     assert event["detail"]["secret_arn"] == secret_arn
     assert secret_content(victim.stack, secret_arn)["customer_id"] == attacker.customer_id

@@ -31,8 +31,6 @@ from tests.unit.conftest import GRANT, REDIRECT_URI, World
 CUSTOMERS = ("acme", "globex")
 BROWSERS = ("phone", "desk", "attacker")
 CONNECTIONS = ("3f0c9f3e-0000-4000-8000-000000000001", "3f0c9f3e-0000-4000-8000-000000000002")
-
-
 PARTS = ("bus", "vault", "fallback", "client_secrets", "keys")
 
 

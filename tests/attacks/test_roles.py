@@ -28,7 +28,7 @@ from tests.attacks.test_state_and_browser import a_flow
 from tests.conftest import Customer, Inbox
 from tests.handlers.container import Context, handler_of
 from tests.template import ROOT, load_template
-from tests.template.test_template import actions
+from tests.template.test_template import actions, statements
 
 FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
 REFUSED = {"AccessDeniedException", "AccessDenied", "UnauthorizedException"}
@@ -95,7 +95,7 @@ def targets(stack: RunningStack, customer: Customer, inbox: Inbox) -> dict[str, 
 def attempts(clients: Clients, at: dict[str, str]) -> dict[str, Callable[[], Any]]:
     """Return the calls that a function might try, by name."""
     secrets_manager, dynamodb, ssm, events = (clients(name) for name in ("secretsmanager", "dynamodb", "ssm", "events"))
-    key, fresh = {"id": {"S": "row-34"}}, secrets.token_hex(8)
+    key, fresh = {"id": {"S": "flow#row-34"}}, secrets.token_hex(8)
     # The customer's real event again, so that consumers see only a second delivery, which they deduplicate.
     entry = {"Source": "finch.connect", "DetailType": at["type"], "Detail": at["detail"], "EventBusName": at["bus"]}
     return {
@@ -194,6 +194,30 @@ def test_34_only_relay_and_sweeper_may_publish_as_finch_connect() -> None:
             "aws:PrincipalArn": [{"Fn::GetAtt": ["RelayRole", "Arn"]}, {"Fn::GetAtt": ["SweeperRole", "Arn"]}]
         },
     }
+
+
+LEADING_KEYS = {
+    ("Connect", "dynamodb:PutItem"): ["flow#*"],
+    ("Callback", "dynamodb:UpdateItem"): ["flow#*", "connection#*"],
+    ("Callback", "dynamodb:GetItem"): ["flow#*"],
+    ("Relay", "dynamodb:UpdateItem"): ["flow#*", "connection#*"],
+    ("Sweeper", "dynamodb:GetItem"): ["flow#*"],
+    ("Sweeper", "dynamodb:UpdateItem"): ["flow#*", "connection#*"],
+}
+
+
+def test_34_a_role_may_touch_only_the_rows_that_its_function_uses() -> None:
+    """Above all, `connect` cannot make anybody the owner of a connection. Read from the template: see the threat model.
+
+    The emulator evaluates conditions, but gives `dynamodb:LeadingKeys` no value, and so allows every key.
+    """
+    found = {
+        (function, statement["Action"]): statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
+        for function in FUNCTIONS
+        for statement in statements(f"{function}Role")
+        if statement["Resource"] == {"Fn::GetAtt": ["FlowTable", "Arn"]}
+    }
+    assert found == LEADING_KEYS
 
 
 # Granted actions that no code calls: Lambda uses them for the function, or AWS needs them for another call.

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from tests.attacks.mutations.__main__ import mutated
-from tests.attacks.mutations.controls import MUTATIONS, Mutation
+from tests.attacks.mutations.controls import MUTATIONS
+from tests.attacks.mutations.mutation import Mutation
 from tests.attacks.rows import ROWS
 from tests.template import ROOT
 

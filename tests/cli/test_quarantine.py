@@ -185,3 +185,38 @@ def test_every_refusal_has_a_sentence() -> None:
     source = (ROOT / "layers/finch_connect/finch_connect/flow/quarantine.py").read_text()
     raised = re.findall(r'DecisionRefusedError\("(\w+)"(?: if newer else "(\w+)")?', source)
     assert {reason for pair in raised for reason in pair if reason} == set(REFUSALS)
+
+
+def test_a_token_without_a_row_is_listed_and_can_be_discarded(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its flow's row is gone, but it is still billed. The list says what can be done with it, and the command works."""
+    account.quarantine()
+    account.dynamodb.delete_item(TableName="flows", Key={"id": {"S": f"flow#{FLOW.flow_id}"}})
+    assert main([]) == 0
+    line = capsys.readouterr().out
+    assert all(text in line for text in (FLOW.flow_id, f"{datetime.now(UTC):%Y-%m}", "no row", "can only be discarded"))
+    assert main(["--release", FLOW.flow_id]) == 1
+    assert "can only be discarded" in capsys.readouterr().err
+    assert main(["--discard", FLOW.flow_id]) == 0
+    assert f"for 7 days: finch/dev/quarantine/{FLOW.flow_id}" in capsys.readouterr().out
+    assert account.secret_names() == set()
+
+
+def test_a_connection_in_use_is_not_taken_and_the_message_says_what_to_do(
+    account: Account, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its owner is signing in at this moment. Nothing changes, and the same command works a few minutes later."""
+    account.quarantine()
+    known, claim = GRANT.connection_id or "", (FLOW.claimed_at or 0) - 1
+    account.table.acquire_lease(
+        Connection(known, "acme", "A" * 22, claim, "v" * 64, "finch/dev/connections/c", "gusto", ()), now=claim
+    )
+    assert main(["--release", FLOW.flow_id, "--transfer-from", "acme"]) == 1
+    assert "is being stored now. Nothing was changed. Try again in a few minutes." in capsys.readouterr().err
+    assert account.secret_names() == {f"finch/dev/quarantine/{FLOW.flow_id}"}
+    account.table.end_lease(known, flow_id="A" * 22, claimed_at=claim, stored=True)
+    assert main(["--release", FLOW.flow_id, "--transfer-from", "acme"]) == 0
+    row = account.table.get(FLOW.flow_id)
+    assert row is not None
+    assert [outcome.status for outcome in row.outcomes] == ["quarantined", "transferred", "connected"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.attacks.mutations.controls import Mutation
+from tests.attacks.mutations.mutation import Mutation
 
 _LAYER = "layers/finch_connect/finch_connect"
 _DOMAIN, _FLOW, _ADAPTERS, _WEB = (f"{_LAYER}/{folder}/" for folder in ("domain", "flow", "adapters", "web"))
@@ -18,11 +18,19 @@ CONTROLS = [
     ),
     Mutation(
         "the conditional settle",
-        _ADAPTERS + "table.py",
+        _ADAPTERS + "conditions.py",
         '    condition = "#status = :was AND state_hash',
         '    condition = "(#status = :was OR #status <> :was) AND state_hash',
         (27,),
         "test_27_a_late_write_changes_nothing",
+    ),
+    Mutation(
+        "a restart keeps what is not published",
+        _ADAPTERS + "table.py",
+        'f"({_START_CONDITIONS[rule]}) AND {_NOTHING_UNPUBLISHED}"',
+        'f"({_START_CONDITIONS[rule]})"',
+        (29,),
+        "test_29_a_restart_during_an_outage_of_the_bus_loses_no_outcome",
     ),
     Mutation(
         "the partial batch response",

@@ -17,7 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from cli.waiting import wait_for
-from finch_connect.domain.flow import Flow
+from finch_connect.domain.flow import Flow, Status
 from local.browser import Browser, Page
 from local.engine import RunningStack
 from local.engine.microburst import Microburst
@@ -214,9 +214,10 @@ class Person(Customer):
         """Make this person's unfinished rows overdue, as minutes or days would, and run the sweeper."""
         with self.harness.sweep_lock:
             if self.lease() is not None:
-                self._make_overdue(f"connection#{self.connection_id}")
+                self._make_overdue(f"connection#{self.connection_id}", "due_at")
             if (row := self.row()) is not None and row.due_at is not None:
-                self._make_overdue(f"flow#{self.flow_id}")
+                past = ("due_at", "deadline") if row.status is Status.STARTED else ("due_at",)
+                self._make_overdue(f"flow#{self.flow_id}", *past)
             self.harness.sweep()
 
     def wait_until_finished(self) -> None:
@@ -239,13 +240,13 @@ class Person(Customer):
         row = self.known_row()
         return row.due_at is None and row.published_at is not None and self.lease() is None
 
-    def _make_overdue(self, key: str) -> None:
+    def _make_overdue(self, key: str, *times: str) -> None:
         client = self.stack.client("dynamodb")
         try:
             client.update_item(
                 TableName=self.stack.outputs["TableName"],
                 Key={"id": {"S": key}},
-                UpdateExpression="SET due_at = :past",
+                UpdateExpression="SET " + ", ".join(f"{name} = :past" for name in times),
                 ConditionExpression="attribute_exists(due_at)",
                 ExpressionAttributeValues={":past": _LONG_AGO},
             )

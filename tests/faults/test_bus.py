@@ -77,7 +77,7 @@ def _connected(harness: Harness) -> Person:
 
 
 def test_29_only_the_events_that_the_bus_refused_are_retried(harness: Harness, bus: RefusingBus) -> None:
-    """The relay reports only the refused record of a batch, and the stream delivers it again until it is published."""
+    """The relay reports only the refused record of a batch. The stream then delivers from there on again."""
     accepted, refused = _connected(harness), _connected(harness)
     bus.refused.add(refused.flow_id)
     assert harness.deliver(accepted.item(), refused.item()) == [refused.flow_id]
@@ -131,8 +131,22 @@ def test_29_an_event_that_is_refused_for_good_is_published_without_its_metadata(
     assert bus.refusals == 1
 
 
+def test_29_a_restart_during_an_outage_of_the_bus_loses_no_outcome(harness: Harness, bus: RefusingBus) -> None:
+    """The stream has given up. The row alone keeps the denial, which is published before the later outcome."""
+    person = harness.person()
+    bus.refused.add(person.flow_id)
+    person.come_back(person.denied())
+    person.connect()
+    assert harness.published(person) == ()
+    assert [outcome.status for outcome in person.known_row().outcomes] == ["denied", "connected"]
+    bus.refused.clear()
+    person.wait_until_finished()
+    assert harness.published(person) == ("denied", "connected")
+    assert person.known_row().unpublished == ()
+
+
 def test_29_the_mapping_retries_and_then_dead_letters(harness: Harness) -> None:
-    """The deployed mapping retries only the failed records, ten times, and then uses the dead-letter queue."""
+    """The deployed mapping retries from the first failed record on, ten times, and then uses the dead-letter queue."""
     functions, resources = harness.stack.client("lambda"), harness.stack.deployed.resources
     (mapping,) = functions.list_event_source_mappings(FunctionName=resources["RelayFunction"])["EventSourceMappings"]
     assert mapping["FunctionResponseTypes"] == ["ReportBatchItemFailures"]

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from tests.attacks.mutations.__main__ import mutated
-from tests.attacks.mutations.controls import Mutation
+from tests.attacks.mutations.mutation import Mutation
 from tests.faults.answers import ANSWERS
 from tests.faults.controls import CONTROLS
 from tests.faults.deaths import DEATHS

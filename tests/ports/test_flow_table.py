@@ -238,6 +238,7 @@ def test_publishing_an_earlier_attempt_leaves_the_new_one_alone(table: FlowTable
     put(table, with_status(Status.FAILED))
     failed = table.get(FLOW.flow_id)
     assert failed is not None
+    assert isinstance(table.mark_published(failed, at=5_000), Written)
     table.start(dataclasses.replace(FLOW, state_hash="b" * 64), StartRule.NEW_ATTEMPT)
     assert isinstance(table.mark_published(failed, at=5_000), NotWritten)
     assert list(table.due(9_000)) == [dataclasses.replace(FLOW, state_hash="b" * 64)]

@@ -7,14 +7,19 @@ from typing import Any
 import boto3
 import pytest
 
-from cli.quarantine import DynamoOwners, SecretsManagerQuarantine
+from cli.quarantine import SecretsManagerQuarantine
+from finch_connect.adapters.owners import DynamoOwners
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.domain.connection import Connection, Leased, LeaseRefused
+from finch_connect.domain.flow import Flow, Status
 from finch_connect.domain.names import Names
 from finch_connect.domain.secret import Secret
-from finch_connect.flow.ports import ConnectionTable, Owners, Quarantine, Vault
-from tests.fakes import FakeFlowTable, FakeOwners, FakeQuarantine, FakeVault
+from finch_connect.flow.ports import Owners, Quarantine, Vault
+from tests.fakes import NOW, FakeFlowTable, FakeVault
+from tests.operator_fakes import FakeOwners, FakeQuarantine
+from tests.ports.test_flow_table import FLOW, with_status
+from tests.ports.test_flow_table import put as put_flow
 from tests.template import make_flow_table
 
 NAMES = Names("dev")
@@ -22,7 +27,7 @@ FLOW_ID = "Q" * 22
 CONNECTION = Connection("c-1", "globex", FLOW_ID, 2_000, "v" * 64, NAMES.connection_secret("c-1"), None, None)
 
 type Kept = tuple[Vault, Quarantine]
-type Owned = tuple[ConnectionTable, Owners]
+type Owned = tuple[FakeFlowTable | DynamoFlowTable, Owners]
 
 
 @pytest.fixture(params=["fake", "adapter"])
@@ -55,10 +60,12 @@ def put(vault: Vault, flow_id: str) -> None:
 def test_what_is_in_quarantine_is_listed_and_read(kept: Kept) -> None:
     """Secrets of connections are not in the list."""
     vault, quarantine = kept
-    assert list(quarantine.flow_ids()) == []
+    assert list(quarantine.secrets()) == []
     put(vault, FLOW_ID)
     vault.put(NAMES.connection_secret("c-1"), Secret("token"), version="w" * 64, exists=False)
-    assert list(quarantine.flow_ids()) == [FLOW_ID]
+    (secret,) = quarantine.secrets()
+    assert secret.flow_id == FLOW_ID
+    assert secret.stored_at is not None, "known without the flow's row"
     assert quarantine.read(FLOW_ID) == Secret(f"token of {FLOW_ID}")
 
 
@@ -71,18 +78,68 @@ def test_a_deleted_secret_is_neither_listed_nor_read(kept: Kept, recoverable: bo
     for _ in range(2):
         quarantine.delete(FLOW_ID, recoverable=recoverable)
         assert quarantine.read(FLOW_ID) is None
-        assert list(quarantine.flow_ids()) == ["R" * 22]
+        assert [secret.flow_id for secret in quarantine.secrets()] == ["R" * 22]
 
 
-def test_only_the_named_owner_loses_a_connection(owned: Owned) -> None:
-    """With another name nothing changes; with the right one the connection is free for the next customer."""
+FIRST = Connection("c-1", "globex", "A" * 22, 5_000, "u" * 64, CONNECTION.secret_name, None, None)
+WINS = Connection("c-1", "acme", FLOW.flow_id, 2_000, FLOW.state_hash, CONNECTION.secret_name, None, None)
+
+
+def quarantined(table: FakeFlowTable | DynamoFlowTable) -> tuple[Flow, Flow]:
+    """Quarantine the flow of `acme` for a connection of `globex`, and return it with the transfer that ends that."""
+    put_flow(table, with_status(Status.QUARANTINED))
+    flow = table.get(FLOW.flow_id)
+    assert flow is not None
+    return flow, flow.transferred("c-1", "globex", "arn:1", at=NOW)
+
+
+def test_a_connection_is_transferred_together_with_its_event(owned: Owned) -> None:
+    """The new owner gets the lease although the former owner's token is newer, and the row holds the event."""
     table, owners = owned
-    first = Connection("c-1", "acme", "A" * 22, 1_000, "u" * 64, CONNECTION.secret_name, None, None)
-    assert isinstance(table.acquire_lease(first, now=1_000), Leased)
-    table.end_lease("c-1", flow_id="A" * 22, claimed_at=1_000, stored=True)
-    owners.end_ownership("c-1", "umbrella")
-    assert isinstance(table.acquire_lease(CONNECTION, now=2_000), LeaseRefused)
-    owners.end_ownership("c-1", "acme")
-    assert table.acquire_lease(CONNECTION, now=2_000) == Leased(None)
-    owners.end_ownership("c-1", "acme")
-    assert isinstance(table.acquire_lease(CONNECTION, now=2_000), Leased), "a repetition changes nothing"
+    assert isinstance(table.acquire_lease(FIRST, now=5_000), Leased)
+    table.end_lease("c-1", flow_id="A" * 22, claimed_at=5_000, stored=True)
+    flow, transfer = quarantined(table)
+    assert owners.transfer(flow, transfer)
+    row = table.get(FLOW.flow_id)
+    assert row is not None
+    assert (row.unpublished, row.status) == ((transfer,), Status.QUARANTINED)
+    assert list(table.due(2**53)) == [row]
+    lease = table.acquire_lease(WINS, now=6_000)
+    assert isinstance(lease, Leased)
+    assert not lease.is_reauthorization, "the new owner has no token of it yet"
+    assert isinstance(table.acquire_lease(FIRST, now=7_000), LeaseRefused)
+
+
+def test_a_connection_whose_lease_is_in_use_is_not_transferred(owned: Owned) -> None:
+    """Its owner's token is being stored. Neither row changes."""
+    table, owners = owned
+    table.acquire_lease(FIRST, now=5_000)
+    flow, transfer = quarantined(table)
+    assert not owners.transfer(flow, transfer)
+    assert table.get(FLOW.flow_id) == flow
+    refused = table.acquire_lease(WINS, now=6_000)
+    assert isinstance(refused, LeaseRefused)
+    assert (refused.current.customer_id, refused.current.flow_id) == ("globex", "A" * 22)
+
+
+def test_a_connection_is_transferred_only_from_the_owner_that_was_named(owned: Owned) -> None:
+    """Neither row changes, nor does a connection without a row."""
+    table, owners = owned
+    flow, transfer = quarantined(table)
+    assert not owners.transfer(flow, transfer)
+    table.acquire_lease(FIRST, now=5_000)
+    table.end_lease("c-1", flow_id="A" * 22, claimed_at=5_000, stored=True)
+    assert not owners.transfer(flow, flow.transferred("c-1", "umbrella", None, at=NOW))
+    assert table.get(FLOW.flow_id) == flow
+    assert isinstance(table.acquire_lease(WINS, now=6_000), LeaseRefused)
+
+
+def test_a_connection_is_not_transferred_to_a_flow_that_was_decided_meanwhile(owned: Owned) -> None:
+    """Another operator has discarded its token. The owner keeps the connection."""
+    table, owners = owned
+    table.acquire_lease(FIRST, now=5_000)
+    table.end_lease("c-1", flow_id="A" * 22, claimed_at=5_000, stored=True)
+    flow, transfer = quarantined(table)
+    table.settle(flow.settled(Status.FAILED, at=NOW, reason="discarded"), was=Status.QUARANTINED)
+    assert not owners.transfer(flow, transfer)
+    assert isinstance(table.acquire_lease(WINS, now=6_000), LeaseRefused)

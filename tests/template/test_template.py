@@ -115,11 +115,9 @@ def test_no_role_has_a_wildcard(role: str) -> None:
         assert not any("*" in action for action in listed)
         for resource in statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]:
             text = resource["Fn::Sub"] if isinstance(resource, dict) and "Fn::Sub" in resource else ""
-            assert resource != "*"
+            assert resource != "*" or statement["Action"] == "dynamodb:ListStreams", "AWS knows no resource for it"
             if "*" in text:
-                assert re.search(
-                    r"finch/\$\{Stage\}/(connections|quarantine|unstored)/\*$|FlowTable\.Arn\}/stream/\*$", text
-                ), text
+                assert re.search(r"finch/\$\{Stage\}/(connections|quarantine|unstored)/\*$", text), text
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

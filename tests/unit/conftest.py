@@ -19,7 +19,7 @@ from finch_connect.flow.outbox import publish
 from finch_connect.flow.ports import CallbackPorts, ConnectPorts, QuarantinePorts, RelayPorts, SweeperPorts
 from finch_connect.flow.start import Browser, Redirect, StartAnswer, start
 from finch_connect.flow.sweep import sweep
-from tests import fakes
+from tests import fake_finch, fakes, operator_fakes
 
 ENVIRONMENT = {
     "STAGE": "dev",
@@ -70,16 +70,16 @@ class World:
     fallback: fakes.FakeFallback = field(default_factory=fakes.FakeFallback)
     keys: fakes.FakeLinkKeys = field(default_factory=fakes.FakeLinkKeys)
     client_secrets: fakes.FakeClientSecrets = field(default_factory=fakes.FakeClientSecrets)
-    finch: fakes.FakeFinch = field(default_factory=lambda: fakes.FakeFinch([GRANT]))
-    sessions: fakes.FakeSessions = field(default_factory=fakes.FakeSessions)
+    finch: fake_finch.FakeFinch = field(default_factory=lambda: fake_finch.FakeFinch([GRANT]))
+    sessions: fake_finch.FakeSessions = field(default_factory=fake_finch.FakeSessions)
     bus: fakes.FakeBus = field(default_factory=fakes.FakeBus)
     dead_letters: fakes.FakeDeadLetters = field(default_factory=fakes.FakeDeadLetters)
     deadline: fakes.FakeDeadline = field(default_factory=fakes.FakeDeadline)
     sweep_seconds: float = 200.0
 
     def __post_init__(self) -> None:
-        self.quarantine = fakes.FakeQuarantine(self.vault, self.config.names)
-        self.owners = fakes.FakeOwners(self.table)
+        self.quarantine = operator_fakes.FakeQuarantine(self.vault, self.config.names)
+        self.owners = operator_fakes.FakeOwners(self.table)
 
     def request(self, customer: str = "acme", link: str = "link-1", **claims: object) -> LinkRequest:
         """Return the request of a link that expires in ten minutes. `claims` are fields of LinkRequest."""

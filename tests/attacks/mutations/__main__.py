@@ -15,7 +15,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from local.settings import tool_environment
-from tests.attacks.mutations.controls import MUTATIONS, Mutation
+from tests.attacks.mutations.controls import MUTATIONS
+from tests.attacks.mutations.mutation import Mutation
 from tests.faults.controls import CONTROLS
 from tests.template import ROOT
 

@@ -2,26 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from tests.attacks.mutations.answer_controls import ANSWERS
+from tests.attacks.mutations.mutation import Mutation
 
 _LAYER = "layers/finch_connect/finch_connect"
-_DOMAIN, _FLOW, _ADAPTERS, _WEB = (f"{_LAYER}/{folder}/" for folder in ("domain", "flow", "adapters", "web"))
-
-
-@dataclass(frozen=True, slots=True)
-class Mutation:
-    """One control: the one occurrence of `text` in `path` becomes `instead`. The attacks of `rows` run first.
-
-    If `case` is given, a test of the fault suite has to notice instead: the one that pytest's `-k` selects by it.
-    """
-
-    control: str
-    path: str
-    text: str
-    instead: str
-    rows: tuple[int, ...]
-    case: str | None = None
-
+_DOMAIN, _FLOW, _ADAPTERS = (f"{_LAYER}/{folder}/" for folder in ("domain", "flow", "adapters"))
 
 MUTATIONS = [
     Mutation(
@@ -103,7 +88,7 @@ MUTATIONS = [
     ),
     Mutation(
         "settle: only over its own claim",
-        _ADAPTERS + "table.py",
+        _ADAPTERS + "conditions.py",
         '"condition": f"{condition} AND claimed_at = :claimed_at"',
         '"condition": f"{condition} AND (claimed_at = :claimed_at OR claimed_at <> :claimed_at)"',
         (9,),
@@ -210,13 +195,6 @@ MUTATIONS = [
         (13, 23),
     ),
     Mutation(
-        "the return URL check at the callback",
-        _WEB + "callback_answer.py",
-        "flow.return_url is not None and is_allowed(flow.return_url, config.allowed_return_urls)",
-        "flow.return_url is not None",
-        (15,),
-    ),
-    Mutation(
         "products: only those of the stack",
         _DOMAIN + "link_claims.py",
         "isinstance(product, str) and product in rules.allowed_products for product",
@@ -224,33 +202,11 @@ MUTATIONS = [
         (14,),
     ),
     Mutation(
-        "the public URL never comes from a header",
-        _WEB + "apigateway.py",
-        '    return config.public_url or f"https://{request.domain_name}"',
-        '    host = request.headers.get("x-forwarded-host")\n'
-        '    return f"https://{host}" if host else config.public_url or f"https://{request.domain_name}"',
-        (16,),
-    ),
-    Mutation(
-        "moved to the configured host only once",
-        _WEB + "apigateway.py",
-        "    if config.public_url is None or MOVED_PARAMETER in request.query:",
-        "    if config.public_url is None:",
-        (49,),
-    ),
-    Mutation(
         "only a word is kept of Finch's error",
         _DOMAIN + "errors.py",
         "    return text if _ERROR_WORD.fullmatch(text) and not _LIKE_A_CODE.search(text) else UNREADABLE_ERROR",
         "    return text[:1000]",
         (50,),
-    ),
-    Mutation(
-        "an operator's errors are counted",
-        _LAYER + "/observability.py",
-        "    elif reason in OPERATOR_REASONS:",
-        "    elif False:",
-        (51,),
     ),
     Mutation(
         "a session that is refused for good offers no retry",
@@ -263,13 +219,6 @@ MUTATIONS = [
         "the confirm form's nonce",
         _FLOW + "start.py",
         "    if browser.form_nonce != form_nonce_of(browser.form_cookie, flow_id, asked_at):",
-        "    if False:",
-        (11,),
-    ),
-    Mutation(
-        "the confirm form's Sec-Fetch-Site",
-        "functions/connect/app.py",
-        '    if request.method == "POST" and request.is_cross_site_post:',
         "    if False:",
         (11,),
     ),
@@ -309,54 +258,6 @@ MUTATIONS = [
         (21,),
     ),
     Mutation(
-        "repeated parameters are refused",
-        _WEB + "apigateway.py",
-        "        if len(values) > 1:",
-        "        if False:",
-        (22,),
-    ),
-    Mutation(
-        "escaping on the confirm page",
-        _WEB + "pages.py",
-        "customer=html.escape(customer)",
-        "customer=customer",
-        (23,),
-    ),
-    Mutation(
-        "the issuer",
-        "functions/callback/app.py",
-        '    if request.query.get("iss", CONFIG.finch_connect_url) != CONFIG.finch_connect_url:  # RFC 9207',
-        "    if False:",
-        (24,),
-    ),
-    Mutation(
-        "503 for a preload",
-        _WEB + "endpoint.py",
-        "PREFETCH if request.is_prefetch else serve",
-        "PREFETCH if False else serve",
-        (25,),
-    ),
-    Mutation(
-        "303 after a form",
-        _WEB + "pages.py",
-        "    return Response(303, headers=",
-        "    return Response(307, headers=",
-        (30,),
-    ),
-    Mutation("no-store", _WEB + "apigateway.py", '"Cache-Control": "no-store"', '"Cache-Control": "private"', (31,)),
-    Mutation("no frames", _WEB + "apigateway.py", "frame-ancestors 'none'; ", "", (31,)),
-    Mutation("HttpOnly", _WEB + "apigateway.py", "Secure; HttpOnly; SameSite=Lax", "Secure; SameSite=Lax", (32,)),
-    Mutation(
-        "cookie pruning", _WEB + "apigateway.py", "for name in ours[:-MOST_COOKIES])", "for name in ours[:0])", (32,)
-    ),
-    Mutation(
-        "no input in the log",
-        "functions/callback/app.py",
-        "    answer = callback(received, PORTS, CONFIG)",
-        '    answer = callback(received, PORTS, CONFIG)\n    logger.info("answered", query=dict(request.query))',
-        (4, 33),
-    ),
-    Mutation(
         "only hashes in the table",
         _DOMAIN + "states.py",
         "    return hashlib.sha256(secret.reveal().encode()).hexdigest()",
@@ -364,20 +265,18 @@ MUTATIONS = [
         (4, 33),
     ),
     Mutation(
-        "the callback reads no token",
-        "template.yaml",
-        "              - Effect: Allow\n                Action: ssm:PutParameter\n",
-        "              - Effect: Allow\n                Action: secretsmanager:GetSecretValue\n"
-        '                Resource: "*"\n'
-        "              - Effect: Allow\n                Action: ssm:PutParameter\n",
-        (34,),
+        "transfer: not while the connection is leased",
+        _ADAPTERS + "owners.py",
+        '"customer_id = :from AND attribute_not_exists(due_at)"',
+        '"customer_id = :from"',
+        (45,),
     ),
     Mutation(
-        "the bus policy",
-        "template.yaml",
-        "        Effect: Deny\n        Principal",
-        "        Effect: Allow\n        Principal",
-        (34,),
+        "no TTL while a token is in quarantine",
+        _DOMAIN + "flow.py",
+        "not self.unpublished and self.status is not Status.QUARANTINED",
+        "not self.unpublished",
+        (46,),
     ),
     Mutation(
         "constant-time comparison",
@@ -386,18 +285,5 @@ MUTATIONS = [
         "        return self.reveal() == other.reveal()",
         (35,),
     ),
-    Mutation(
-        "refusals without a reason",
-        _WEB + "endpoint.py",
-        "if config.open_links else None",
-        "if True else None",
-        (35,),
-    ),
-    Mutation(
-        "the callback's throttling limit",
-        "template.yaml",
-        "        GET /callback:\n",
-        "        GET /callback/result:\n",
-        (36,),
-    ),
+    *ANSWERS,
 ]

@@ -90,7 +90,7 @@ class Functions:
         self.account.dynamodb.update_item(
             TableName="flows",
             Key={"id": row["id"]},
-            UpdateExpression="SET due_at = :then",
+            UpdateExpression="SET due_at = :then, deadline = :then",
             ExpressionAttributeValues={":then": row["started_at"]},
         )
         self.invoke("sweeper", {})

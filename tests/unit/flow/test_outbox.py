@@ -61,6 +61,7 @@ def test_a_restart_does_not_lose_an_unpublished_outcome(world: World) -> None:
     world.started()
     assert list(unpublished_outcomes(denied, world.row())) == [denied]
     published = dataclasses.replace(denied, published_at=1)
+    world.table.mark_published(denied, at=1)
     assert list(unpublished_outcomes(published, world.row())) == []
 
 

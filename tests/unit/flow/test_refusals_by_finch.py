@@ -16,7 +16,7 @@ from finch_connect.flow import links
 from finch_connect.flow.callback import Outcome
 from finch_connect.flow.ports import Deadline
 from finch_connect.flow.start import Redirect, SessionUnavailable
-from tests import fakes
+from tests import fake_finch
 from tests.unit.conftest import World
 
 
@@ -92,7 +92,7 @@ def test_what_may_succeed_later_can_be_tried_again(world: World, reason: str) ->
     assert receipt_of(world.finish(world.started()), world).retry
 
 
-class StrictSessions(fakes.FakeSessions):
+class StrictSessions(fake_finch.FakeSessions):
     """Connect sessions that accept one client secret."""
 
     def __init__(self, accepted: str) -> None:

@@ -152,7 +152,7 @@ def test_a_token_of_an_earlier_attempt_in_the_fallback_is_not_used(world: World)
     died_at(world, world.fallback, "put", done=True)
     early = world.row()
     world.table.flows[early.flow_id] = dataclasses.replace(
-        early.settled(Status.ORPHANED, at=world.clock()), due_at=None
+        early.settled(Status.ORPHANED, at=world.clock()), due_at=None, published_at=1
     )
     world.vault.down = False
     died_at(world, world.finch, "exchange", done=False)

@@ -13,6 +13,8 @@ from finch_connect.flow.ports import EVENTS_AT_ONCE
 
 SOURCE = "finch.connect"
 DETAIL_VERSION = "1"
+_RETRYABLE = frozenset({"InternalException", "InternalFailure", "ThrottlingException"})
+"""Error codes of single entries that may be gone in a moment (AWS: PutEventsResultEntry)."""
 _DETAIL_TYPES = {
     Status.CONNECTED: "Connection Established",
     Status.DENIED: "Connection Denied",
@@ -20,6 +22,7 @@ _DETAIL_TYPES = {
     Status.QUARANTINED: "Connection Quarantined",
     Status.ABANDONED: "Connection Abandoned",
     Status.ORPHANED: "Connection Orphaned",
+    Status.TRANSFERRED: "Connection Transferred",
 }
 
 _CONTENT_REFUSED = frozenset(
@@ -43,7 +46,7 @@ class EventBridgeBus:
             try:
                 entries.append((flow, self._entry(flow, with_metadata=with_metadata)))
             except strict_json.NotStrictError:  # a row from before links were checked for it
-                not_published.append(NotPublished(flow, "not_strict_json", permanent=True))
+                not_published.append(NotPublished(flow, "not_strict_json", permanent=True, retry=False))
         for start in range(0, len(entries), EVENTS_AT_ONCE):
             not_published += self._put(entries[start : start + EVENTS_AT_ONCE])
         return not_published
@@ -62,7 +65,10 @@ class EventBridgeBus:
                 return [refused for one in batch for refused in self._put([one])]
             codes = [code]
         refusals = [(flow, code) for (flow, _), code in zip(batch, codes, strict=True) if code is not None]
-        return [NotPublished(flow, code, permanent=code in _CONTENT_REFUSED) for flow, code in refusals]
+        return [
+            NotPublished(flow, code, permanent=code in _CONTENT_REFUSED, retry=code in _RETRYABLE)
+            for flow, code in refusals
+        ]
 
     def _entry(self, flow: Flow, *, with_metadata: bool) -> dict[str, Any]:
         return {
@@ -81,21 +87,37 @@ def detail_type(flow: Flow) -> str:
 
 def detail(flow: Flow, *, with_metadata: bool = True) -> dict[str, Any]:
     """Return the event's detail (contracts/events), with the fields that apply."""
-    omitted = flow.metadata is not None and not with_metadata
     content = {
         "version": DETAIL_VERSION,
         "event_id": flow.event_id,
         "occurred_at": from_epoch_ms(flow.settled_at or flow.started_at).isoformat(timespec="milliseconds"),
         "flow_id": flow.flow_id,
-        "customer_id": flow.customer_id,
         "connection_id": flow.connection_id,
+        "secret_arn": flow.secret_arn,
+    }
+    content |= _of_transfer(flow) if flow.status is Status.TRANSFERRED else _of_outcome(flow, with_metadata)
+    return {name: value for name, value in content.items() if value is not None}
+
+
+def _of_transfer(flow: Flow) -> dict[str, Any]:
+    """Return what the customer who lost a connection learns. Nothing of the other customer's link is in it."""
+    return {
+        "customer_id": flow.transferred_from,
+        "from_customer_id": flow.transferred_from,
+        "to_customer_id": flow.customer_id,
+    }
+
+
+def _of_outcome(flow: Flow, with_metadata: bool) -> dict[str, Any]:  # private, one caller
+    omitted = flow.metadata is not None and not with_metadata
+    return {
+        "customer_id": flow.customer_id,
         "provider_id": flow.provider_id,
         "client_type": flow.client_type,
         "products": None if flow.granted_products is None else list(flow.granted_products),
-        "secret_arn": flow.secret_arn,
+        "secret_version_id": flow.secret_version_id,
         "reason": flow.reason,
         "finch_request_id": flow.finch_request_id,
         "metadata": None if omitted else flow.metadata,
         "metadata_omitted": omitted or None,
     }
-    return {name: value for name, value in content.items() if value is not None}

@@ -15,7 +15,6 @@ from typing import Any
 from finch_connect.adapters.transport import Answer, NoAnswerError, NotSentError, Transport
 from finch_connect.domain.errors import OPERATOR_REASONS, OperatorNeededError, TryAgainError, error_word
 from finch_connect.domain.grant import (
-    GRANT_LISTS,
     GRANT_TEXTS,
     AlreadyConnected,
     Declined,
@@ -110,7 +109,8 @@ class FinchApi:
             return grant
         # What the exchange said holds; introspection only adds to it.
         complete = _grant(grant.access_token, {**answer.content, **grant.facts}, grant.finch_request_id)
-        return dataclasses.replace(complete, granted_at=grant.granted_at)
+        count = grant.entity_count if grant.entity_ids else complete.entity_count
+        return dataclasses.replace(complete, granted_at=grant.granted_at, entity_count=count)
 
     def open(
         self, request: LinkRequest, *, redirect_uri: str, minutes: int, client_secret: Secret, deadline: Deadline
@@ -206,7 +206,7 @@ def _error_word(answer: Answer) -> str | None:
 def _grant(token: Secret, content: Mapping[str, Any], finch_request_id: str | None) -> Grant:
     """Read an answer leniently: a field of another type than documented counts as absent."""
     texts = {name: _text(content.get(name)) for name in GRANT_TEXTS}
-    lists = {name: _texts(content.get(name)) for name in GRANT_LISTS}
+    lists = {"products": _products(content.get("products")), **_entities(content.get("entity_ids"))}
     return Grant.from_facts(token, finch_request_id, {**texts, **lists})
 
 
@@ -232,15 +232,26 @@ def _text(content: object) -> str | None:
     return content
 
 
-def _texts(content: object) -> tuple[str, ...] | None:
-    if not isinstance(content, list) or len(content) > _MOST_TEXTS:
+def _products(content: object) -> tuple[str, ...] | None:
+    """Return the products, each once. One that cannot be read keeps its place, so that it is not taken as allowed.
+
+    More than a stack's list can have are left out, because the row and the event hold them.
+    """
+    if not isinstance(content, list):
         return None
-    texts = [text for text in map(_text, content) if text is not None]
-    return tuple(texts) if len(texts) == len(content) else None
+    return tuple(dict.fromkeys(_text(product) or "unreadable" for product in content))[:_MOST_PRODUCTS]
+
+
+def _entities(content: object) -> dict[str, object]:
+    """Return the entity ids that can be read, and how many there are if some cannot. The vault bounds their number."""
+    if not isinstance(content, list):
+        return {}
+    readable = [text for text in map(_text, content) if text is not None]
+    return {"entity_ids": readable, "entity_count": None if len(readable) == len(content) else len(content)}
 
 
 _LONGEST_TEXT = 255
-_MOST_TEXTS = 100
+_MOST_PRODUCTS = 100
 
 
 def _wait(retry_after: str | None, post: int) -> float:

@@ -19,22 +19,18 @@ DUE_PARTITION = "flow"
 LEASE_PARTITION = "connection"
 """Values of `due` in the sparse index: flows with something left to do, and leased connections."""
 
+KEPT_UNTIL = "kept_until"
+TTL = "expires"
+"""A flow's `expires` is stored as KEPT_UNTIL. It is copied to TTL, where DynamoDB reads it, when nothing is open."""
+
 type Item = Mapping[str, Mapping[str, Any]]
 """An item in DynamoDB's JSON: typed values by attribute name."""
 
 _FIELDS = {field.name: field for field in dataclasses.fields(Flow)}
 _NUMBERS = frozenset(
     {
-        "granted_at",
-        "stored_granted_at",
-        "started_at",
-        "deadline",
-        "expires",
-        "due_at",
-        "claimed_at",
-        "searched_at",
-        "settled_at",
-        "published_at",
+        *("granted_at", "stored_granted_at", "started_at", "deadline", "due_at", "claimed_at", "searched_at"),
+        *("settled_at", "published_at", KEPT_UNTIL, TTL),
     }
 )
 _CONNECTION_FIELDS = {field.name for field in dataclasses.fields(Connection)} - {"connection_id", "leased_until"}
@@ -61,16 +57,23 @@ def value(name: str, content: Any) -> Mapping[str, Any]:
         return {"BOOL": content}
     if name == "metadata":
         return {"S": json.dumps(content, sort_keys=True)}
+    if name == "unpublished":  # as one text, so that a condition can compare it
+        return {"S": json.dumps([item_of(outcome) for outcome in content], sort_keys=True)}
     return {"S": str(content)}
 
 
 def item_of(flow: Flow) -> dict[str, Mapping[str, Any]]:
     """Return a flow's whole row without what is None. `due` puts it into the sparse index with its `due_at`."""
     item: dict[str, Mapping[str, Any]] = {"id": {"S": FLOW_KEY + flow.flow_id}}
-    for name in _FIELDS:
+    for name in _FIELDS.keys() - {"flow_id", "expires"}:
         content = getattr(flow, name)
-        if content is not None and name != "flow_id":
+        if content is not None:
             item[name] = value(name, content)
+    if not flow.unpublished:
+        del item["unpublished"]
+    item[KEPT_UNTIL] = value(KEPT_UNTIL, flow.expires)
+    if flow.may_expire:
+        item[TTL] = value(TTL, flow.expires)
     if flow.due_at is not None:
         item["due"] = {"S": DUE_PARTITION}
     return item
@@ -81,6 +84,8 @@ def flow_of(item: Item) -> Flow:
     found: dict[str, Any] = {"flow_id": item["id"]["S"].removeprefix(FLOW_KEY)}
     for name in _FIELDS.keys() & item.keys():
         found[name] = _content(name, item[name])
+    if KEPT_UNTIL in item:
+        found["expires"] = _content(KEPT_UNTIL, item[KEPT_UNTIL])
     found["status"] = Status(found["status"])
     found["mode"] = ConnectMode(found["mode"])
     return Flow(**found)
@@ -122,4 +127,6 @@ def _content(name: str, typed: Mapping[str, Any]) -> Any:
         return bool(typed["BOOL"])
     if name == "metadata":
         return json.loads(typed["S"])
+    if name == "unpublished":
+        return tuple(flow_of(outcome) for outcome in json.loads(typed["S"]))
     return typed["S"]

@@ -7,6 +7,7 @@ write whose answer was lost, so each condition also accepts the row that the sam
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from finch_connect.adapters.aws import code_of, translated
+from finch_connect.adapters.conditions import mentions, outcomes_held, same_outcomes, unchanged
 from finch_connect.adapters.items import (
     DUE_PARTITION,
+    KEPT_UNTIL,
     LEASE_PARTITION,
+    TTL,
     Item,
     connection_key,
     connection_of,
@@ -51,6 +55,15 @@ _START_CONDITIONS = {
     StartRule.RESUME: _SAME,
     StartRule.TAKE_OVER: f"({_SAME}) OR (({_NEW} OR #status = :started) AND {_NOT_LATER})",
 }
+_NOTHING_UNPUBLISHED = (
+    "attribute_not_exists(unpublished) AND (attribute_not_exists(id) OR attribute_exists(published_at)"
+    " OR #status = :started)"
+)
+"""What a start may replace without carrying it along."""
+
+_TRIES = 3
+"""How often a write is adapted to the row that it met."""
+
 _MAY_BE_UNKNOWN = ("provider_id", "client_type", "products", "finch_request_id")
 """What Finch may leave out of an answer. It is then removed from the connection's row, where it may be old."""
 
@@ -68,19 +81,38 @@ class DynamoFlowTable:
 
     def start(self, flow: Flow, rule: StartRule, *, asked_at: int | None = None) -> Written | NotWritten:
         """See `ports.FlowTable.start`."""
-        condition = _START_CONDITIONS[rule]
-        values = {name: typed for name, typed in _STATUSES.items() if _mentions(condition, name)}
-        if _mentions(condition, ":state_hash"):
-            values |= {":state_hash": value("state_hash", flow.state_hash)}
-        if _mentions(condition, ":asked_at"):
-            values |= {":asked_at": value("started_at", asked_at or 0)}
+        asked = asked_at or 0
+        written = self._start(flow, f"({_START_CONDITIONS[rule]}) AND {_NOTHING_UNPUBLISHED}", asked, {})
+        for _ in range(_TRIES):
+            met = written.flow if isinstance(written, NotWritten) else None
+            if met is None or not met.outcomes:
+                break
+            attempt = flow.replacing(met)
+            same = f"#status = :replaced AND state_hash = :replaced_hash AND {same_outcomes(met)}"
+            mine = f"{_SAME} AND unpublished = :carried"  # a repetition meets the row that it has written
+            values = {
+                ":replaced": value("status", met.status),
+                ":replaced_hash": value("state_hash", met.state_hash),
+                ":carried": value("unpublished", attempt.unpublished),
+                **outcomes_held(met),
+            }
+            written = self._start(attempt, f"({_START_CONDITIONS[rule]}) AND (({same}) OR ({mine}))", asked, values)
+        return written
+
+    def _start(self, flow: Flow, condition: str, asked_at: int, values: Mapping[str, Any]) -> Written | NotWritten:
+        known = {
+            **_STATUSES,
+            ":state_hash": value("state_hash", flow.state_hash),
+            ":asked_at": value("started_at", asked_at),
+            **values,
+        }
         return self._write(
             self._client.put_item,
             flow,
             Item=item_of(flow),
             ConditionExpression=condition,
             ExpressionAttributeNames=_NAMES,
-            ExpressionAttributeValues=values,
+            ExpressionAttributeValues={name: typed for name, typed in known.items() if mentions(condition, name)},
         )
 
     def claim(
@@ -113,39 +145,82 @@ class DynamoFlowTable:
         """See `ports.FlowTable.release`."""
         return self._update(
             claimed.flow_id,
-            {"status": Status.STARTED, "due_at": claimed.deadline},
+            # What it still has to publish is due before its deadline.
+            {"status": Status.STARTED, "due_at": claimed.due_at if claimed.unpublished else claimed.deadline},
             remove=("claimed_at", "claim_id", "code_hash", "searched_at"),
-            **_unchanged(claimed, Status.CLAIMED),
+            **unchanged(claimed, Status.CLAIMED),
         )
 
-    def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
+    def settle(self, settled: Flow, *, was: Status, replaced: Flow | None = None) -> Written | NotWritten:
         """See `ports.FlowTable.settle`."""
         outcome = {name: getattr(settled, name) for name in OUTCOME_FIELDS}
         changes = {name: content for name, content in outcome.items() if content is not None}
         # An outcome that replaces one (a release from quarantine) keeps nothing of it, and is published again.
         gone = tuple(name for name in outcome if name not in changes)
+        as_read = unchanged(settled, was)
+        if replaced is not None:
+            if replaced.outcomes:
+                changes["unpublished"] = replaced.carried
+            as_read["condition"] += f" AND {same_outcomes(replaced)}"
+            as_read["values"] |= outcomes_held(replaced)
         return self._update(
             settled.flow_id,
-            {**changes, "due": DUE_PARTITION},
-            remove=(*gone, "published_at"),
-            **_unchanged(settled, was),
+            {**changes, "due": DUE_PARTITION, KEPT_UNTIL: settled.expires},
+            remove=(*gone, "published_at", TTL),
+            **as_read,
         )
 
     def mark_searched(self, flow: Flow, *, at: int, due_at: int) -> Written | NotWritten:
         """See `ports.FlowTable.mark_searched`."""
         changes = {"searched_at": at, "due_at": due_at}
-        return self._update(flow.flow_id, changes, **_unchanged(flow, flow.status))
+        return self._update(flow.flow_id, changes, **unchanged(flow, flow.status))
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         """See `ports.FlowTable.mark_published`."""
+        alone = dataclasses.replace(flow, unpublished=(), published_at=None)
+        written = self._mark(alone, flow, at)
+        for _ in range(_TRIES):
+            met = written.flow if isinstance(written, NotWritten) else None
+            if met is None or met.published(flow, at=at) is None:
+                break
+            written = self._mark(met, flow, at)
+        return written
+
+    def _mark(self, row: Flow, outcome: Flow, at: int) -> Written | NotWritten:
+        """Note that an outcome was published, if the row is as it was read."""
+        marked = row.published(outcome, at=at)
+        if marked is None:
+            return NotWritten(row)
+        contents = {
+            "published_at": marked.published_at,
+            "unpublished": marked.unpublished or None,
+            TTL: marked.expires if marked.may_expire else None,
+        }
+        gone = [name for name, content in contents.items() if content is None]
         return self._update(
-            flow.flow_id,
-            {"published_at": at},
-            remove=("due", "due_at"),
-            condition="#status = :was AND state_hash = :state_hash",
+            row.flow_id,
+            {name: content for name, content in contents.items() if content is not None},
+            remove=(*gone, *(("due", "due_at") if marked.due_at is None else ())),
+            condition=f"#status = :was AND state_hash = :state_hash AND {same_outcomes(row)}",
             values={
-                ":was": value("status", flow.status),
-                ":state_hash": value("state_hash", flow.state_hash),
+                ":was": value("status", row.status),
+                ":state_hash": value("state_hash", row.state_hash),
+                **outcomes_held(row),
+            },
+        )
+
+    def postpone(self, started: Flow) -> Written | NotWritten:
+        """See `ports.FlowTable.postpone`."""
+        return self._update(
+            started.flow_id,
+            {"due_at": started.deadline},
+            condition=(
+                "#status = :was AND state_hash = :state_hash AND deadline = :set_due_at AND " + same_outcomes(started)
+            ),
+            values={
+                ":was": value("status", Status.STARTED),
+                ":state_hash": value("state_hash", started.state_hash),
+                **outcomes_held(started),
             },
         )
 
@@ -267,29 +342,13 @@ class _ConditionFailedError(Exception):
         self.item = item
 
 
-def _unchanged(flow: Flow, was: Status) -> dict[str, Any]:
-    """Return the condition that a row still has the attempt, status, deadline and claim that were read."""
-    condition = "#status = :was AND state_hash = :state_hash AND deadline = :deadline"
-    values = {
-        ":was": value("status", was),
-        ":state_hash": value("state_hash", flow.state_hash),
-        ":deadline": value("deadline", flow.deadline),
-    }
-    if flow.claimed_at is None:
-        return {"condition": f"{condition} AND attribute_not_exists(claimed_at)", "values": values}
-    values[":claimed_at"] = value("claimed_at", flow.claimed_at)
-    return {"condition": f"{condition} AND claimed_at = :claimed_at", "values": values}
-
-
 def _set(values: Mapping[str, Any]) -> str:
     """Return the expression that sets each attribute to its value, `:status` or `:set_status` for `status`."""
     pairs = [(name.removeprefix(":").removeprefix("set_"), name) for name in values]
+    if not pairs:
+        return ""
     return "SET " + ", ".join(f"{f'#{name}' if f'#{name}' in _NAMES else name} = {value}" for name, value in pairs)
 
 
 def _remove(names: Sequence[str]) -> str:
     return f" REMOVE {', '.join(names)}" if names else ""
-
-
-def _mentions(condition: str, name: str) -> bool:
-    return name in condition.replace("(", " ").replace(")", " ").replace(",", " ").split()

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from finch_connect.domain.errors import ServiceUnavailableError
+
 
 class Status(enum.StrEnum):
     """The status of a flow: `started -> claimed -> (settled)`. docs/architecture.md has all transitions."""
@@ -25,6 +27,8 @@ class Status(enum.StrEnum):
     QUARANTINED = "quarantined"
     ABANDONED = "abandoned"
     ORPHANED = "orphaned"
+    TRANSFERRED = "transferred"
+    """Never a row's own status: only `Flow.unpublished` has it, for the customer who lost a connection."""
 
 
 SETTLED = frozenset(
@@ -68,6 +72,9 @@ class Flow:
 
     It holds hashes and ids only, never a code, a state, a cookie, a token or a secret. `reason` is a word of this
     source code, `finch_error` one of Finch's (`errors.error_word`).
+
+    `unpublished` are outcomes that have no other row: those of attempts that this row has replaced, and a transfer.
+    `expires` (epoch seconds) is when the row may be deleted. It becomes the row's TTL once `may_expire` is true.
     """
 
     flow_id: str
@@ -80,6 +87,7 @@ class Flow:
     deadline: int
     expires: int
     products: tuple[str, ...]
+    unpublished: tuple[Flow, ...] = ()
     due_at: int | None = None
     payroll_provider: str | None = None
     requested_connection_id: str | None = None
@@ -101,6 +109,7 @@ class Flow:
     secret_version_id: str | None = None
     finch_request_id: str | None = None
     reauthorized: bool | None = None
+    transferred_from: str | None = None
     published_at: int | None = None
 
     @property
@@ -118,6 +127,62 @@ class Flow:
     def attempt(self) -> str:
         """Return the name of this attempt, so that nothing an earlier attempt left behind is taken for this one's."""
         return f"{self.flow_id}.{self.state_hash[:16]}"
+
+    @property
+    def outcomes(self) -> tuple[Flow, ...]:
+        """Return the outcomes in this row that are not published yet, in the order in which they happened."""
+        own = (self,) if self.status in SETTLED and self.published_at is None else ()
+        return tuple(sorted((*self.unpublished, *own), key=lambda outcome: outcome.settled_at or 0))
+
+    @property
+    def carried(self) -> tuple[Flow, ...]:
+        """Return these outcomes as the row that replaces this one holds them."""
+        return tuple(dataclasses.replace(outcome, unpublished=()) for outcome in self.outcomes)
+
+    @property
+    def may_expire(self) -> bool:
+        """Return whether nothing is open: the outcome is published, and no token waits for a person's decision."""
+        return self.published_at is not None and not self.unpublished and self.status is not Status.QUARANTINED
+
+    def replacing(self, row: Flow) -> Flow:
+        """Return this new attempt with what the row that it replaces has not published yet. It is then due soon.
+
+        Raises ServiceUnavailableError when the row would hold too much. The link works again once the bus does.
+        """
+        if not row.outcomes:
+            return self
+        if len(row.outcomes) > MOST_UNPUBLISHED:
+            raise ServiceUnavailableError("outcomes_unpublished", flow_id=self.flow_id)
+        soon = min(self.deadline, self.started_at + PUBLISH_GRACE_MS)
+        return dataclasses.replace(self, unpublished=row.carried, due_at=soon)
+
+    def published(self, outcome: Flow, *, at: int) -> Flow | None:
+        """Return this row after an outcome of it was published (`at`: epoch ms), or None if it does not hold it."""
+        waiting = tuple(other for other in self.unpublished if other.event_id != outcome.event_id)
+        own = outcome.event_id == self.event_id and self.status in SETTLED
+        if not own and waiting == self.unpublished:
+            return None
+        published_at = at if own else self.published_at
+        done = published_at is not None and not waiting
+        return dataclasses.replace(
+            self, unpublished=waiting, published_at=published_at, due_at=None if done else self.due_at
+        )
+
+    def transferred(self, connection_id: str, owner: str, secret_arn: str | None, *, at: datetime) -> Flow:
+        """Return what is published for the customer who loses a connection to this quarantined flow's customer."""
+        return dataclasses.replace(
+            self,
+            status=Status.TRANSFERRED,
+            settled_at=epoch_ms(at),
+            due_at=None,
+            published_at=None,
+            unpublished=(),
+            reason=None,
+            connection_id=connection_id,
+            transferred_from=owner,
+            secret_arn=secret_arn,
+            secret_version_id=None,
+        )
 
     def settled(self, status: Status, *, at: datetime, **facts: object) -> Flow:
         """Return this flow with its outcome, still unpublished.
@@ -148,6 +213,9 @@ OUTCOME_FIELDS = (
 )
 """The fields of an outcome: what `settled` sets, and what the row and the event say of it."""
 
+MOST_UNPUBLISHED = 10
+"""How many unpublished outcomes a row carries into a new attempt. A row has at most 400 KB (AWS: DynamoDB quotas)."""
+
 PUBLISH_GRACE_MS = 120_000
 """How long the relay has before the sweeper publishes a settled flow."""
 
@@ -177,12 +245,14 @@ class NotWritten:
 class NotPublished:
     """An outcome that the bus did not take. `reason` is AWS's error code or one of the reasons in this source code.
 
-    `permanent` is True if the bus refused what the event says, and would refuse the same event each time.
+    `permanent` is True if the bus refused what the event says, and would refuse the same event each time. Without
+    `retry` it may succeed only after somebody has acted, so the stream is not asked to deliver it again.
     """
 
     flow: Flow
     reason: str
     permanent: bool = False
+    retry: bool = True
 
 
 def epoch_ms(moment: datetime) -> int:

@@ -9,15 +9,15 @@ from typing import Any
 from finch_connect.domain.secret import Secret
 
 GRANT_TEXTS = ("connection_id", "customer_id", "provider_id", "client_type", "connection_type")
-GRANT_LISTS = ("products", "entity_ids")
-"""What Finch says of a connection: the names of its texts and of its lists of texts."""
+"""What Finch says of a connection: the names of its texts. `products` and `entity_ids` are lists of texts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Finch's answer to a successful exchange. Only the token is certain (Finch docs: older applications).
 
-    `granted_at` is when Finch's answer arrived, in epoch ms.
+    `granted_at` is when Finch's answer arrived, in epoch ms. `entity_count` is how many entities Finch named, if
+    `entity_ids` has not all of them.
     """
 
     access_token: Secret
@@ -30,6 +30,7 @@ class Grant:
     products: tuple[str, ...] | None = None
     entity_ids: tuple[str, ...] = ()
     granted_at: int | None = None
+    entity_count: int | None = None
 
     @classmethod
     def from_facts(cls, access_token: Secret, finch_request_id: str | None, facts: Mapping[str, Any]) -> Grant:
@@ -41,6 +42,7 @@ class Grant:
             finch_request_id,
             products=None if products is None else tuple(products),
             entity_ids=tuple(facts.get("entity_ids") or ()),
+            entity_count=facts.get("entity_count"),
             **texts,
         )
 
@@ -50,6 +52,7 @@ class Grant:
         lists = {
             "products": None if self.products is None else list(self.products),
             "entity_ids": list(self.entity_ids) or None,
+            "entity_count": self.entity_count,
         }
         known = {name: getattr(self, name) for name in GRANT_TEXTS} | lists
         return {name: value for name, value in known.items() if value is not None}

@@ -333,7 +333,7 @@ def _put_into_fallback(flow: Flow, grant: Grant, ports: CallbackPorts, config: C
     """
     try:
         with ports.deadline.reserving(_AFTER_THE_FALLBACK * config.call_timeout):
-            ports.fallback.put(flow.attempt, token_storage.document(flow, grant))
+            ports.fallback.put(flow.attempt, token_storage.document(flow, grant, limit=token_storage.FALLBACK_BYTES))
     except ServiceUnavailableError as error:
         if error.may_have_happened:
             raise

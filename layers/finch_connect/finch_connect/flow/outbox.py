@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 
 from finch_connect.domain.errors import ServiceUnavailableError
-from finch_connect.domain.flow import SETTLED, Flow, NotPublished, Status, epoch_ms
+from finch_connect.domain.flow import Flow, NotPublished, Status, epoch_ms
 from finch_connect.flow.ports import EVENTS_AT_ONCE, RelayPorts, SweeperPorts
 
 
@@ -19,8 +20,10 @@ def publish(flows: Sequence[Flow], ports: RelayPorts | SweeperPorts) -> Sequence
     """
     not_published: list[NotPublished] = []
     for batch in _batches(flows):
-        waiting = {one.flow.flow_id: one.reason for one in not_published}
-        not_published += [NotPublished(flow, waiting[flow.flow_id]) for flow in batch if flow.flow_id in waiting]
+        waiting = {one.flow.flow_id: one for one in not_published}
+        not_published += [
+            dataclasses.replace(waiting[flow.flow_id], flow=flow) for flow in batch if flow.flow_id in waiting
+        ]
         not_published += _publish([flow for flow in batch if flow.flow_id not in waiting], ports)
     return not_published
 
@@ -85,18 +88,14 @@ def _batches(flows: Sequence[Flow]) -> Iterable[Sequence[Flow]]:
 
 
 def unpublished_outcomes(before: Flow | None, after: Flow | None) -> Iterable[Flow]:
-    """Return the unpublished outcomes in one change of a row, usually that of the new image.
+    """Return the unpublished outcomes in one change of a row, which are those of the new image.
 
-    A restart replaces the row, so an unpublished outcome is also taken from the old image. A row that TTL removed has
-    no unpublished outcome.
+    A restart carries the outcomes that it replaces. One by the previous version of `connect`, during a deployment, does
+    not, so they are also taken from the old image. A row that TTL removed has no unpublished outcome.
     """
     if after is None:
         return
-    if before is not None and before.state_hash != after.state_hash and _is_unpublished(before):
-        yield before
-    if _is_unpublished(after):
-        yield after
-
-
-def _is_unpublished(flow: Flow) -> bool:
-    return flow.status in SETTLED and flow.published_at is None
+    if before is not None and before.state_hash != after.state_hash:
+        carried = {outcome.event_id for outcome in after.unpublished}
+        yield from (outcome for outcome in before.outcomes if outcome.event_id not in carried)
+    yield from after.outcomes

@@ -54,6 +54,7 @@ class FlowTable(Protocol):
     def start(self, flow: Flow, rule: StartRule, *, asked_at: int | None = None) -> Written | NotWritten:
         """Put a `started` row if the rule allows it to replace the present row.
 
+        The new row carries the outcomes that the replaced row has not published yet, because they have no other place.
         `asked_at` (epoch ms) is when the page was made on which the person confirmed. Without it, TAKE_OVER replaces
         no row.
         """
@@ -72,8 +73,12 @@ class FlowTable(Protocol):
         """Move this claim back to `started`, because no byte of its code was sent."""
         ...
 
-    def settle(self, settled: Flow, *, was: Status) -> Written | NotWritten:
-        """Write an outcome if the row still has the attempt, claim and deadline that were read, and status `was`."""
+    def settle(self, settled: Flow, *, was: Status, replaced: Flow | None = None) -> Written | NotWritten:
+        """Write an outcome if the row still has the attempt, claim and deadline that were read, and status `was`.
+
+        `replaced` is the row that was read, if it already has an outcome. What it has not published is carried along,
+        and the row must still have published as much as when it was read.
+        """
         ...
 
     def mark_searched(self, flow: Flow, *, at: int, due_at: int) -> Written | NotWritten:
@@ -81,7 +86,14 @@ class FlowTable(Protocol):
         ...
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
-        """Note that this outcome was published (`at`: epoch ms), if the row still holds it."""
+        """Note that this outcome was published (`at`: epoch ms), if the row still holds it, also in `unpublished`.
+
+        Once nothing is open, the row leaves the index of what is due, and gets its TTL.
+        """
+        ...
+
+    def postpone(self, started: Flow) -> Written | NotWritten:
+        """Make a `started` row due at its deadline, because it has nothing left to publish before."""
         ...
 
     def get(self, flow_id: str) -> Flow | None:
@@ -263,11 +275,19 @@ class DeadLetters(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class QuarantinedSecret:
+    """What is known of a secret in quarantine without its flow's row: whose it is, and when it was stored."""
+
+    flow_id: str
+    stored_at: datetime | None
+
+
 class Quarantine(Protocol):
     """The tokens in quarantine, for an operator. Each method raises ServiceUnavailableError."""
 
-    def flow_ids(self) -> Iterator[str]:
-        """Yield the ids of the flows whose token is in quarantine."""
+    def secrets(self) -> Iterator[QuarantinedSecret]:
+        """Yield the secrets in quarantine, whether their flow has a row or not."""
         ...
 
     def read(self, flow_id: str) -> Secret | None:
@@ -282,8 +302,12 @@ class Quarantine(Protocol):
 class Owners(Protocol):
     """The owners of connections, for an operator. Raises ServiceUnavailableError."""
 
-    def end_ownership(self, connection_id: str, customer_id: str) -> None:
-        """Delete the connection's row if this customer owns it. Does nothing if another customer does."""
+    def transfer(self, flow: Flow, transfer: Flow) -> bool:
+        """Give a connection to the customer of a quarantined flow, and put the event about it into that flow's row.
+
+        Both happen at once or not at all. Returns False, and changes nothing, unless `transfer.transferred_from` owns
+        the connection, no claim has a lease on it, and the flow's row is as it was read.
+        """
         ...
 
 

@@ -60,7 +60,8 @@ class Sweep:
 
     def add_stuck(self, flow_id: str, problem: Exception | NotPublished) -> None:
         """Count a flow that could not be moved on."""
-        self.stuck.append(flow_id)
+        if self.stuck[-1:] != [flow_id]:  # a flow may have several outcomes
+            self.stuck.append(flow_id)
         if isinstance(problem, Exception) and not isinstance(problem, FinchConnectError):
             self.unexpected.append(problem)
 
@@ -94,12 +95,12 @@ def sweep(ports: SweeperPorts, config: Config) -> Sweep:
             break
         if isinstance(flow, Exception):
             done.unexpected.append(flow)
-        elif flow.status in SETTLED:
-            unpublished.append(flow)
-        elif flow.flow_id not in unclear:
+            continue
+        unpublished += flow.outcomes
+        if flow.status not in SETTLED and flow.flow_id not in unclear:
             with _isolating(flow.flow_id, done):
                 done.add(_move_on(flow, ports, config))
-        if len(unpublished) == EVENTS_AT_ONCE:
+        if len(unpublished) >= EVENTS_AT_ONCE:
             done.add_published(_publish(unpublished, ports))
             unpublished = []
     done.add_published(_publish(unpublished, ports))
@@ -142,12 +143,13 @@ def _publish(flows: Sequence[Flow], ports: SweeperPorts) -> Sequence[PublishResu
     If a whole batch fails, each flow is tried by itself.
     """
     try:
-        refused = {one.flow.flow_id: one for one in publish(flows, ports)}
+        refused = {one.flow.event_id: one for one in publish(flows, ports)}
     except Exception as error:  # noqa: BLE001  # a mistake in this code: the flow that causes it raises it again
-        if len(flows) == 1:
-            return [(flows[0], error)]
-        return [result for flow in flows for result in _publish([flow], ports)]
-    return [(flow, refused.get(flow.flow_id)) for flow in flows]
+        of_flow = {flow.flow_id: [other for other in flows if other.flow_id == flow.flow_id] for flow in flows}
+        if len(of_flow) == 1:
+            return [(flow, error) for flow in flows]
+        return [result for outcomes in of_flow.values() for result in _publish(outcomes, ports)]
+    return [(flow, refused.get(flow.event_id)) for flow in flows]
 
 
 def _end_lease(connection: Connection, ports: SweeperPorts) -> Moved | None:
@@ -173,6 +175,10 @@ def _end_lease(connection: Connection, ports: SweeperPorts) -> Moved | None:
 def _move_on(flow: Flow, ports: SweeperPorts, config: Config) -> Moved | None:
     """Settle a flow that nobody finished. Raises TryAgainError while a lease has to expire first."""
     if flow.status is Status.STARTED:
+        if flow.deadline > epoch_ms(ports.clock()):  # it was due to publish what an earlier attempt had not
+            if not flow.unpublished:
+                ports.flows.postpone(flow)
+            return None
         outcome = flow.settled(Status.ABANDONED, at=ports.clock(), reason="deadline_passed")
         return _settle(outcome, flow.status, ports)
     text = ports.fallback.get(flow.attempt)

@@ -22,6 +22,9 @@ from finch_connect.domain.states import flow_id_of
 from finch_connect.flow.ports import ConnectionTable, Vault
 
 DOCUMENT_VERSION = 1
+SECRET_BYTES = 65_536
+FALLBACK_BYTES = 8_192
+"""The most that a secret and a parameter of the fallback hold (AWS: quotas of Secrets Manager and Parameter Store)."""
 
 
 class StoragePorts(Protocol):
@@ -117,7 +120,7 @@ def connection_for(flow: Flow, grant: Grant, secret_name: str) -> Connection:
         products=grant.products,
         client_type=grant.client_type,
         finch_request_id=grant.finch_request_id,
-        granted_at=grant.granted_at or 0,
+        granted_at=grant.granted_at or flow.claimed_at,
     )
 
 
@@ -151,11 +154,27 @@ def unstored(flow: Flow, grant: Grant, now: datetime) -> Flow:
     return flow.settled(Status.UNSTORED, at=now, **_outcome(grant))
 
 
-def document(flow: Flow, grant: Grant) -> Secret:
-    """Return the text that is stored: JSON with the token and what identifies it.
+def document(flow: Flow, grant: Grant, *, limit: int = SECRET_BYTES) -> Secret:
+    """Return the text that is stored: JSON with the token and what identifies it, in at most `limit` bytes.
 
-    It is byte-stable (sorted keys, no spaces). `customer_id` is the team's own, `finch_customer_id` is Finch's echo.
+    It is byte-stable (sorted keys, no spaces, ASCII). `customer_id` is the team's own, `finch_customer_id` is Finch's
+    echo. If not all entity ids fit, the first ones are kept, and `entity_count` says how many there are.
     """
+    whole = _written(flow, grant)
+    if len(whole) <= limit:
+        return Secret(whole)
+    count = grant.entity_count or len(grant.entity_ids)
+    left = limit - len(_written(flow, dataclasses.replace(grant, entity_ids=(), entity_count=count)))
+    kept = list[str]()
+    for entity_id in grant.entity_ids:
+        left -= len(json.dumps(entity_id)) + 1  # and a comma
+        if left < 0:
+            break
+        kept.append(entity_id)
+    return Secret(_written(flow, dataclasses.replace(grant, entity_ids=tuple(kept), entity_count=count)))
+
+
+def _written(flow: Flow, grant: Grant) -> str:
     facts = {"entity_ids": [], **grant.facts}
     content: Mapping[str, object] = {
         **facts,
@@ -168,7 +187,7 @@ def document(flow: Flow, grant: Grant) -> Secret:
         "granted_at": grant.granted_at,
     }
     present = {name: value for name, value in content.items() if value is not None}
-    return Secret(json.dumps(present, sort_keys=True, separators=(",", ":")))
+    return json.dumps(present, sort_keys=True, separators=(",", ":"))
 
 
 def grant_in(text: Secret) -> Grant:
