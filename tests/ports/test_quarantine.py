@@ -12,7 +12,7 @@ from finch_connect.adapters.owners import DynamoOwners
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.adapters.vault import SecretsManagerVault
 from finch_connect.domain.connection import Connection, Leased, LeaseRefused
-from finch_connect.domain.flow import Flow, Status
+from finch_connect.domain.flow import Flow, Status, Written
 from finch_connect.domain.names import Names
 from finch_connect.domain.secret import Secret
 from finch_connect.flow.ports import Owners, Quarantine, Vault
@@ -104,6 +104,11 @@ def test_a_connection_is_transferred_together_with_its_event(owned: Owned) -> No
     assert row is not None
     assert (row.unpublished, row.status) == ((transfer,), Status.QUARANTINED)
     assert list(table.due(2**53)) == [row]
+    assert isinstance(table.mark_published(flow, at=7_000), Written)
+    assert isinstance(table.mark_published(transfer, at=7_000), Written)
+    published = table.get(FLOW.flow_id)
+    assert published is not None
+    assert (published.unpublished, published.due_at) == ((), None)
     lease = table.acquire_lease(WINS, now=6_000)
     assert isinstance(lease, Leased)
     assert not lease.is_reauthorization, "the new owner has no token of it yet"

@@ -177,6 +177,7 @@ class DynamoFlowTable:
 
     def mark_published(self, flow: Flow, *, at: int) -> Written | NotWritten:
         """See `ports.FlowTable.mark_published`."""
+        # Usually the row holds this outcome alone. If not (a transfer never is), the write returns the row that it met.
         alone = dataclasses.replace(flow, unpublished=(), published_at=None)
         written = self._mark(alone, flow, at)
         for _ in range(_TRIES):

@@ -159,7 +159,7 @@ class Flow:
     def published(self, outcome: Flow, *, at: int) -> Flow | None:
         """Return this row after an outcome of it was published (`at`: epoch ms), or None if it does not hold it."""
         waiting = tuple(other for other in self.unpublished if other.event_id != outcome.event_id)
-        own = outcome.event_id == self.event_id and self.status in SETTLED
+        own = outcome.event_id == self.event_id and self.status in {*SETTLED, Status.TRANSFERRED}
         if not own and waiting == self.unpublished:
             return None
         published_at = at if own else self.published_at
