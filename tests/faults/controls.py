@@ -11,7 +11,7 @@ CONTROLS = [
     Mutation(
         "the fallback",
         _FLOW + "callback.py",
-        "            ports.fallback.put(flow.attempt, token_storage.document(flow, grant))",
+        "            ports.fallback.put(flow.attempt, text)",
         '            raise ServiceUnavailableError("no_fallback")',
         (27,),
         "callback-create_the_secret-500-lasting",

@@ -114,8 +114,8 @@ def test_an_entry_that_is_refused_for_what_it_says_is_refused_for_good(aws: None
         aws_answers.add_response("put_events", {"FailedEntryCount": 1, "Entries": [{"ErrorCode": code}]})
         aws_answers.add_response("put_events", {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "NotAuthorized"}]})
         bus = EventBridgeBus(client, "finch-connect-dev")
-        assert bus.publish([EVERYTHING]) == [NotPublished(EVERYTHING, code, permanent=True)]
-        assert bus.publish([EVERYTHING]) == [NotPublished(EVERYTHING, "NotAuthorized")]
+        assert bus.publish([EVERYTHING]) == [NotPublished(EVERYTHING, code, permanent=True, retry=False)]
+        assert bus.publish([EVERYTHING]) == [NotPublished(EVERYTHING, "NotAuthorized", retry=False)]
 
 
 def test_one_entry_that_has_the_whole_request_refused_does_not_hold_up_the_others(aws: None) -> None:
@@ -128,7 +128,7 @@ def test_one_entry_that_has_the_whole_request_refused_does_not_hold_up_the_other
         aws_answers.add_client_error("put_events", "ValidationException")
         aws_answers.add_response("put_events", {"FailedEntryCount": 0, "Entries": [{"EventId": "2"}]})
         not_published = EventBridgeBus(client, "finch-connect-dev").publish(flows)
-    assert not_published == [NotPublished(flows[1], "ValidationException", permanent=True)]
+    assert not_published == [NotPublished(flows[1], "ValidationException", permanent=True, retry=False)]
 
 
 def deep() -> dict[str, Any]:
@@ -148,7 +148,7 @@ def test_a_row_with_metadata_that_is_not_strict_json_can_be_published(queue: Any
         EventBridgeBus(boto3.client("events"), "finch-connect-dev"),
         dataclasses.replace(EVERYTHING, flow_id="o" * 22),
     )
-    assert bus.publish([flow, other]) == [NotPublished(flow, "not_strict_json", permanent=True)]
+    assert bus.publish([flow, other]) == [NotPublished(flow, "not_strict_json", permanent=True, retry=False)]
     assert bus.publish([flow], with_metadata=False) == []
     kept, without = queue()
     assert kept["detail"]["metadata"] == {"plan": "gold", "seats": 3}

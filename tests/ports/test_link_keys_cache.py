@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,10 +14,10 @@ from finch_connect.domain.jws import LinkKey
 from finch_connect.domain.secret import Secret
 from finch_connect.flow.ports import CachedLinkKeys
 from tests.fakes import FakeLinkKeys
-from tests.ports.conftest import BOTH, Seconds
+from tests.ports.conftest import BOTH, Seconds, link_key
 
 LINK_KEY = "finch/dev/config/link-key"
-FIRST, SECOND = LinkKey("1", Secret("first-key")), LinkKey("2", Secret("second-key"))
+FIRST, SECOND = LinkKey("1", Secret(link_key("first"))), LinkKey("2", Secret(link_key("second")))
 
 
 class Rotating:
@@ -91,7 +92,9 @@ def test_keys_are_refreshed_at_most_every_ten_seconds(
 ) -> None:
     """Anyone can make up a cookie, which must not cause calls to Secrets Manager without limit."""
     link_keys.refresh()
-    secrets_manager.put_secret_value(SecretId=LINK_KEY, SecretString='{"kid": "2", "key": "second-key"}')
+    secrets_manager.put_secret_value(
+        SecretId=LINK_KEY, SecretString=json.dumps({"kid": "2", "key": link_key("second")})
+    )
     assert link_keys.refresh() == FIRST
     seconds.now += REFETCH_SECONDS + 1
     assert link_keys.refresh() == SECOND
@@ -100,6 +103,8 @@ def test_keys_are_refreshed_at_most_every_ten_seconds(
 def test_an_unreadable_previous_key_prevents_nothing(link_keys: SecretsManagerLinkKeys, secrets_manager: Any) -> None:
     """The current key signs the receipt, and the keys do not count as complete."""
     secrets_manager.put_secret_value(SecretId=LINK_KEY, SecretString="not JSON")
-    secrets_manager.put_secret_value(SecretId=LINK_KEY, SecretString='{"kid": "2", "key": "second-key"}')
+    secrets_manager.put_secret_value(
+        SecretId=LINK_KEY, SecretString=json.dumps({"kid": "2", "key": link_key("second")})
+    )
     assert link_keys.refresh() == SECOND
     assert link_keys.cached().complete_since is None

@@ -61,7 +61,8 @@ def test_a_put_over_a_started_row_keeps_what_it_carries(table: FlowTable, rule: 
     outcome = restarted(table)
     state_hash = LATER.state_hash if rule is StartRule.RESUME else "c" * 64
     for _ in range(2):  # a repetition whose first answer was lost
-        assert isinstance(table.start(dataclasses.replace(LATER, state_hash=state_hash), rule), Written)
+        attempt = dataclasses.replace(LATER, state_hash=state_hash)
+        assert isinstance(table.start(attempt, rule, asked_at=LATER.started_at), Written)
         assert row(table).unpublished == (outcome,)
 
 

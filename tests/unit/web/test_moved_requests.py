@@ -23,16 +23,16 @@ def request(query: str, host: str = BEHIND_A_PROXY) -> apigateway.Request:
     return apigateway.read(event)
 
 
-def test_a_browser_on_another_host_is_moved_with_its_query() -> None:
+def test_a_browser_on_another_host_is_moved_with_its_link() -> None:
     """The link reaches the configured host unchanged, and the address says that it was moved."""
     first = request("link=a.b%2Bc&x=%26")
     assert apigateway.is_elsewhere(first, CONFIG)
     url = urlsplit(apigateway.moved(first, CONFIG))
     assert f"{url.scheme}://{url.netloc}{url.path}" == "https://connect.team.example.com/connect"
-    assert parse_qs(url.query) == {"link": ["a.b+c"], "x": ["&"], "moved": ["1"]}
+    assert parse_qs(url.query) == {"link": ["a.b+c"], "moved": ["1"]}
 
 
-@pytest.mark.parametrize("marker", ["moved=1", "moved=", "moved=https%3A%2F%2Fevil.example.com"])
+@pytest.mark.parametrize("marker", ["moved=1", "moved=https%3A%2F%2Fevil.example.com"])
 def test_a_moved_request_is_served_whatever_host_it_names(marker: str) -> None:
     """A proxy that does not pass the host on would otherwise redirect for ever. The marker's value is not read."""
     assert not apigateway.is_elsewhere(request(f"link=a&{marker}"), CONFIG)

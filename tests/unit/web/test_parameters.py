@@ -79,9 +79,9 @@ def test_a_browser_on_another_host_takes_along_only_what_is_read() -> None:
     """A tracker's parameters stay behind, and a repeated link is refused here already."""
     elsewhere = {"http": {"method": "GET"}, "domainName": "abc.execute-api.example.com"}
     request = apigateway.read(event("utm=1&utm=2&link=a.b.c&customer_id=x", requestContext=elsewhere))
-    assert apigateway.moved(request, CONFIG) == "https://connect.team.example.com/connect?link=a.b.c"
+    assert apigateway.moved(request, CONFIG) == "https://connect.team.example.com/connect?link=a.b.c&moved=1"
     open_links = dataclasses.replace(CONFIG, open_links=True)
     request = apigateway.read(event("utm=1&utm=2&customer_id=x&products=company+directory"))
-    assert apigateway.moved(request, open_links).endswith("/connect?customer_id=x&products=company+directory")
+    assert apigateway.moved(request, open_links).endswith("/connect?customer_id=x&products=company+directory&moved=1")
     with pytest.raises(BadRequestError):
         apigateway.moved(apigateway.read(event("link=a&link=b")), CONFIG)

@@ -333,7 +333,8 @@ def _put_into_fallback(flow: Flow, grant: Grant, ports: CallbackPorts, config: C
     """
     try:
         with ports.deadline.reserving(_AFTER_THE_FALLBACK * config.call_timeout):
-            ports.fallback.put(flow.attempt, token_storage.document(flow, grant, limit=token_storage.FALLBACK_BYTES))
+            text = token_storage.document(flow, grant, limit=token_storage.FALLBACK_BYTES)
+            ports.fallback.put(flow.attempt, text)
     except ServiceUnavailableError as error:
         if error.may_have_happened:
             raise
