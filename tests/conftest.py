@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import jwt
 import pytest
+from moto import mock_aws
 
 from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_of
@@ -43,6 +45,18 @@ def local_stack() -> Iterator[LocalStack]:
     """The emulator with the built template. The functions' roles are enforced."""
     with LocalStack.start(auth=True) as running:
         yield running
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An in-memory AWS account, whatever account and endpoint the caller's environment names."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield
 
 
 @pytest.fixture
@@ -81,9 +95,7 @@ def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str, *
         stage=stage,
         client_secret=CLIENT_SECRET,
         parameters=lambda url: {
-            "FinchClientId": CLIENT_ID,
-            "FinchApiUrl": finch.url,
-            "FinchConnectUrl": finch.url,
+            **finch.parameters,
             "ConnectMode": mode,
             "LogLevel": "DEBUG",  # most is logged here, so leaks into the logs are found
             "AllowedProducts": "company directory individual",

@@ -138,12 +138,7 @@ def harness(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Ite
         running = local.deploy(
             client_secret=_CLIENT_SECRET,
             at_once=MAX_CONCURRENT,
-            parameters=lambda url: {
-                "FinchClientId": _CLIENT_ID,
-                "FinchApiUrl": finch.url,
-                "FinchConnectUrl": finch.url,
-                "AllowedReturnUrls": f"{url}/connected",
-            },
+            parameters=lambda url: {**finch.parameters, "AllowedReturnUrls": f"{url}/connected"},
         )
         finch.redirect_uris.add(f"{running.public_url}/callback")
         if not with_faults:
