@@ -41,6 +41,33 @@ def test_clients_are_made_in_one_place() -> None:
     assert names(SHIPPED, r"import boto3|from boto3") == set()
 
 
+def test_the_names_of_secrets_are_spelled_once() -> None:
+    """Everything that runs asks `Names`; the tests spell them, because they compare. A peer's names are its own."""
+    running = [path for path in EVERYTHING if path.relative_to(ROOT).parts[0] != "tests"]
+    assert names(running, r"finch/[^<\s]*/(connections|quarantine|unstored)|finch/\{") == {
+        "layers/finch_connect/finch_connect/domain/names.py"
+    }
+
+
+def test_polling_is_written_once() -> None:
+    """Who waits for something calls `wait_for`, which ends. The other loops run for a time, and wait for nothing."""
+    assert names(EVERYTHING, r"while [^\n]*\b(monotonic|perf_counter|time)\(\)") == {
+        "benchmarks/load/users.py",
+        "tests/faults/test_aws.py",
+    }
+
+
+def test_the_callback_is_seven_calls() -> None:
+    """The numbered steps are what a reviewer ticks: each is one call, and they come in this order."""
+    source = (ROOT / "layers/finch_connect/finch_connect/flow/callback.py").read_text()
+    (callback,) = [node for node in ast.parse(source).body if getattr(node, "name", None) == "callback"]
+    steps = re.findall(r"^    # (\d)\. ", ast.get_source_segment(source, callback) or "", re.MULTILINE)
+    assert steps == list("1234567")
+    calls = [node.func for node in ast.walk(callback) if isinstance(node, ast.Call)]
+    called = {call.id for call in calls if isinstance(call, ast.Name)} - {"isinstance"}
+    assert called == {"_bind", "_claim", "_end_without_code", "_exchange", "_check", "_store", "_settle"}
+
+
 def test_secrets_are_revealed_where_they_are_used_and_nowhere_else() -> None:
     """The list is short, so that a reviewer can read all of it."""
     package = "layers/finch_connect/finch_connect"

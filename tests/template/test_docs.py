@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,32 @@ _AWS = {
     *("AccessDeniedException", "ResourceNotFoundException", "ConcurrentExecutions"),
     "SweeperFunctionOften",  # SAM builds it from the names of the function and its event
 }
+
+
+def test_a_decision_that_was_overtaken_says_by_which() -> None:
+    """Its number is a later decision's."""
+    text = (ROOT / "docs/decisions.md").read_text()
+    decisions = re.findall(r"^(\d+)\. \*\*(.*?)(?=^\d+\. \*\*|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert [int(number) for number, _ in decisions] == list(range(1, len(decisions) + 1))
+    for number, decision in decisions:
+        for by in re.findall(r"overtaken(?: by ([\d, and]+))?", re.sub(r"\s+", " ", decision)):
+            later = [int(one) for one in re.findall(r"\d+", by)]
+            assert later, f"decision {number} does not say by which it was overtaken"
+            assert all(int(number) < one <= len(decisions) for one in later)
+
+
+def test_the_folders_of_the_tests_have_as_many_as_contributing_says() -> None:
+    """It helps to choose what to run, so a tenth more or fewer does no harm."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    collected = re.findall(r"^(tests/[^:]+)/[^/:]+::", listed, re.MULTILINE)
+    table = re.findall(r"^\| `(tests/[^`]+)` \| (\d+) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert {folder for folder, _ in table} >= {"/".join(one.split("/")[:2]) for one in collected} - {"tests/benchmarks"}
+    for folder, number in table:
+        found = sum(one == folder or one.startswith(f"{folder}/") for one in collected)
+        assert abs(found - int(number)) <= max(2, found // 10), f"{folder} has {found} tests, not {number}"
 
 
 def test_each_event_is_documented() -> None:
