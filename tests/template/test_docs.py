@@ -65,16 +65,29 @@ def test_a_decision_that_was_overtaken_says_by_which() -> None:
 
 def test_the_folders_of_the_tests_have_as_many_as_contributing_says() -> None:
     """It helps to choose what to run, so a tenth more or fewer does no harm."""
-    listed = subprocess.run(
-        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout  # fmt: skip
-    collected = re.findall(r"^(tests/[^:]+)/[^/:]+::", listed, re.MULTILINE)
+    collected = _folders_of_tests()
     table = re.findall(r"^\| `(tests/[^`]+)` \| (\d+) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
     assert {folder for folder, _ in table} >= {"/".join(one.split("/")[:2]) for one in collected} - {"tests/benchmarks"}
     for folder, number in table:
         found = sum(one == folder or one.startswith(f"{folder}/") for one in collected)
         assert abs(found - int(number)) <= max(2, found // 10), f"{folder} has {found} tests, not {number}"
+
+
+def test_what_needs_a_deployed_stack_is_marked() -> None:
+    """`make check` leaves out what is marked `stack`: everything a user can see, and nothing that runs on fakes."""
+    marked, others = _folders_of_tests("-m", "stack"), _folders_of_tests("-m", "not stack")
+    assert {"tests/e2e", "tests/attacks", "tests/faults"} <= set(marked)
+    assert "tests/e2e" not in others
+    assert not any(folder.startswith(("tests/unit", "tests/ports", "tests/handlers")) for folder in marked)
+
+
+def _folders_of_tests(*arguments: str) -> list[str]:
+    """Return the folder of each test that pytest would run."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return re.findall(r"^(tests/[^:]+)/[^/:]+::", listed, re.MULTILINE)
 
 
 def test_each_event_is_documented() -> None:
