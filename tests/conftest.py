@@ -32,11 +32,14 @@ pytest_plugins = ["tests.chromium"]
 CLIENT_ID = "client-e2e"
 TIMEOUT_SECONDS = 60.0
 
+_DEPLOYED = {"local_stack", "harnesses", "faulty_harness"}
+"""The fixtures that start an emulator: the one of this file, that of the faults and that of the load."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that uses a deployed stack, so that `pytest -m stack` and `-m "not stack"` select by it."""
     for item in items:
-        if isinstance(item, pytest.Function) and "local_stack" in item.fixturenames:
+        if isinstance(item, pytest.Function) and not _DEPLOYED.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.stack)
 
 
@@ -120,8 +123,11 @@ def session_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningSt
 
 
 @pytest.fixture(params=["static", "session"])
-def stack(request: pytest.FixtureRequest) -> RunningStack:
-    """The stack of each form of the redirect: the test runs once with each."""
+def stack(request: pytest.FixtureRequest, local_stack: LocalStack) -> RunningStack:
+    """The stack of each form of the redirect: the test runs once with each.
+
+    `local_stack` is named because pytest does not see what a fixture asks for at run time, and marks tests by it.
+    """
     running: RunningStack = request.getfixturevalue(f"{request.param}_stack")
     return running
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +33,16 @@ def test_make_targets_exist(document: str) -> None:
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = set(re.findall(r"(?:^|`)make ([a-z-]+)\b", (ROOT / document).read_text(), re.MULTILINE))
     assert named <= targets
+
+
+def test_the_modules_that_commands_run_exist() -> None:
+    """`python -m` in the Makefile and in the documents names a module of this repository."""
+    texts = [(ROOT / "Makefile").read_text(), *(path.read_text() for path in DOCUMENTS)]
+    modules = {name for text in texts for name in re.findall(r"-m ((?:benchmarks|cli|local|tests)(?:\.\w+)*)", text)}
+    files = {name: ROOT / name.replace(".", "/") for name in modules}
+    assert len(files) > 10
+    missing = {name for name, path in files.items() if not (path.with_suffix(".py").exists() or path.is_dir())}
+    assert missing == set()
 
 
 SAM = {"AutoPublishAlias", "DeletionPolicy", "PublishLambdaVersion"}
@@ -75,13 +88,21 @@ def test_the_folders_of_the_tests_have_as_many_as_contributing_says() -> None:
 
 def test_what_needs_a_deployed_stack_is_marked() -> None:
     """`make check` leaves out what is marked `stack`: everything a user can see, and nothing that runs on fakes."""
-    marked, others = _folders_of_tests("-m", "stack"), _folders_of_tests("-m", "not stack")
-    assert {"tests/e2e", "tests/attacks", "tests/faults"} <= set(marked)
+    marked = _folders_of_tests("-m", "stack")
+    others = Counter(_folders_of_tests()) - Counter(marked)
+    for folder in ("tests/e2e", "tests/faults", "tests/attacks", "tests/browser", "tests/benchmarks/load"):
+        assert folder in marked
     assert "tests/e2e" not in others
+    starting = r"LocalStack\.start\(|[^_.]harness\(with_faults"
+    assert {path.name for path in ROOT.glob("tests/**/*.py") if re.search(starting, path.read_text())} == {
+        "conftest.py",
+        "test_load.py",
+    }, "another fixture starts an emulator: mark the tests that use it"
     assert not any(folder.startswith(("tests/unit", "tests/ports", "tests/handlers")) for folder in marked)
 
 
-def _folders_of_tests(*arguments: str) -> list[str]:
+@functools.cache
+def _folders_of_tests(*arguments: str) -> Sequence[str]:
     """Return the folder of each test that pytest would run."""
     listed = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments],
