@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +15,12 @@ class DeployedError(Exception):
     """The command cannot be carried out on this stack. Its text says what to do."""
 
 
+def add_stack_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add `--stack` and `--region`, which every tool has."""
+    parser.add_argument("--stack", default="finch-connect", help="the stack's name (default: finch-connect)")
+    parser.add_argument("--region", help="the stack's region (default: the one of your AWS profile)")
+
+
 def outputs_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
     """Return a stack's outputs by name."""
     described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
@@ -24,6 +31,12 @@ def parameters_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
     """Return the parameters a stack was deployed with, by name."""
     described = session.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
     return {one["ParameterKey"]: one["ParameterValue"] for one in described.get("Parameters", [])}
+
+
+def resources_of(session: boto3.Session, stack: str) -> Mapping[str, str]:
+    """Return the physical ids of a stack's resources by logical id."""
+    described = session.client("cloudformation").describe_stack_resources(StackName=stack)
+    return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
 
 
 def exit_code_of(tool: Callable[[], None], stack: str, needs: str) -> int:

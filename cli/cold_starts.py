@@ -17,7 +17,7 @@ from typing import Any
 
 import boto3
 
-from cli.cloudformation import exit_code_of
+from cli.cloudformation import add_stack_arguments, exit_code_of, resources_of
 from cli.logs_insights import run_query
 
 FUNCTIONS = ("Connect", "Callback", "Relay", "Sweeper")
@@ -58,17 +58,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m cli.cold_starts", description="Print measured cold starts, from the logs."
     )
-    parser.add_argument("--stack", default="finch-connect")
     parser.add_argument("--hours", type=int, default=24)
-    parser.add_argument("--region")
+    add_stack_arguments(parser)
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _print(given), given.stack, _NEEDS)
 
 
 def _print(given: argparse.Namespace) -> None:
     session = boto3.Session(region_name=given.region)
-    described = session.client("cloudformation").describe_stack_resources(StackName=given.stack)
-    names = {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
+    names = resources_of(session, given.stack)
     for function in FUNCTIONS:
         print(summary(function, cold_starts(session.client("logs"), names[f"{function}Logs"], given.hours)))
 

@@ -10,14 +10,13 @@ from collections.abc import Callable, Sequence
 
 import boto3
 
-from cli.cloudformation import DeployedError, exit_code_of, outputs_of
+from cli.cloudformation import DeployedError, add_stack_arguments, exit_code_of, outputs_of
 
 
 def main(arguments: Sequence[str] | None = None, ask: Callable[[str], str] = getpass.getpass) -> int:
     """Prompt for the secret, store it, and return the exit code. Running functions pick it up by themselves."""
     parser = argparse.ArgumentParser(prog="python -m cli.credentials", description=__doc__)
-    parser.add_argument("--stack", default="finch-connect")
-    parser.add_argument("--region")
+    add_stack_arguments(parser)
     given = parser.parse_args(arguments)
     needs = "cloudformation:DescribeStacks and secretsmanager:PutSecretValue"
     return exit_code_of(lambda: _store(given, ask), given.stack, needs)

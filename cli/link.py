@@ -9,22 +9,20 @@ from collections.abc import Sequence
 
 import boto3
 
-from cli.cloudformation import DeployedError, explained, outputs_of
+from cli.cloudformation import DeployedError, add_stack_arguments, exit_code_of, outputs_of
 from cli.signing import sign_link
 from finch_connect.domain.link_claims import CONFIRM_OVER_SECONDS
 
 
-def deployed_link(given: argparse.Namespace) -> str:
+def _signed(given: argparse.Namespace) -> str:
     """Return a link signed with the stack's key, which the caller's AWS credentials may read. Raises DeployedError."""
-    with explained(given.stack, "cloudformation:DescribeStacks and secretsmanager:GetSecretValue"):
-        # Inside `explained`, because creating a session fails if the profile does not exist.
-        session = boto3.Session(region_name=given.region)
-        outputs = outputs_of(session, given.stack)
-        if not {"ConnectUrl", "LinkKeySecretArn"} <= outputs.keys():
-            raise DeployedError(
-                f"{given.stack} is not a Finch Connect stack. Use STACK=… to name the one that `make deploy` created."
-            )
-        secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["LinkKeySecretArn"])
+    session = boto3.Session(region_name=given.region)  # fails if the profile does not exist
+    outputs = outputs_of(session, given.stack)
+    if not {"ConnectUrl", "LinkKeySecretArn"} <= outputs.keys():
+        raise DeployedError(
+            f"{given.stack} is not a Finch Connect stack. Use STACK=… to name the one that `make deploy` created."
+        )
+    secret = session.client("secretsmanager").get_secret_value(SecretId=outputs["LinkKeySecretArn"])
     try:
         link_key = json.loads(secret["SecretString"])
         kid, key = str(link_key["kid"]), str(link_key["key"])
@@ -59,21 +57,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--products", help="products, separated by spaces (default: all that the stack allows)")
     parser.add_argument("--sandbox", action="store_true", help="use Finch's sandbox")
     parser.add_argument("--minutes", type=int, default=60, help="how long the link is valid (default: 60)")
-    parser.add_argument("--stack", default="finch-connect")
-    parser.add_argument("--region")
+    add_stack_arguments(parser)
     given = parser.parse_args(arguments)
-    try:
-        print(deployed_link(given))
-    except DeployedError as error:
-        print(error, file=sys.stderr)
-        return 1
+    needs = "cloudformation:DescribeStacks and secretsmanager:GetSecretValue"
+    return exit_code_of(lambda: _print(given), given.stack, needs)
+
+
+def _print(given: argparse.Namespace) -> None:
+    print(_signed(given))
     if given.minutes * 60 > CONFIRM_OVER_SECONDS:
         print(
             "This link shows a confirm page first, because a mail scanner may open a link "
             f"that is valid for more than {CONFIRM_OVER_SECONDS // 60} minutes.",
             file=sys.stderr,
         )
-    return 0
 
 
 if __name__ == "__main__":

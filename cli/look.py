@@ -14,7 +14,7 @@ from pathlib import Path
 
 import boto3
 
-from cli.cloudformation import DeployedError, exit_code_of
+from cli.cloudformation import DeployedError, add_stack_arguments, exit_code_of, resources_of
 from cli.logs_insights import run_query
 from finch_connect.adapters.items import flow_key
 
@@ -58,11 +58,6 @@ def anchor_of(heading: str) -> str:
     return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
 
 
-def _resources(session: boto3.Session, stack: str) -> Mapping[str, str]:
-    described = session.client("cloudformation").describe_stack_resources(StackName=stack)
-    return {one["LogicalResourceId"]: one["PhysicalResourceId"] for one in described["StackResources"]}
-
-
 def _show(query: Query, text: str, resources: Mapping[str, str], session: boto3.Session, hours: float) -> None:
     print(f"\n# {' '.join(query.groups)}, the last {hours:g} h\n{text}")
     rows = run_query(session.client("logs"), [resources[group] for group in query.groups], text, hours)
@@ -88,7 +83,7 @@ def _look(given: argparse.Namespace) -> None:
             f"docs/operations.md has no query under {wanted}. Use one of: {', '.join(sorted(known))}."
         )
     session = boto3.Session(region_name=given.region)
-    resources = _resources(session, given.stack)
+    resources = resources_of(session, given.stack)
     if given.flow:
         if not re.fullmatch(r"[A-Za-z0-9_-]{22}", given.flow):
             raise InvalidLookupError(
@@ -106,8 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     which.add_argument("--at", metavar="HEADING", help="a heading of docs/operations.md, as alarms name it")
     which.add_argument("--flow", metavar="FLOW_ID", help="the id of a flow: show its row and its log lines")
     parser.add_argument("--hours", type=float, default=24, help="how far back (default: 24)")
-    parser.add_argument("--stack", default="finch-connect")
-    parser.add_argument("--region")
+    add_stack_arguments(parser)
     given = parser.parse_args(arguments)
     return exit_code_of(lambda: _look(given), given.stack, _NEEDS)
 

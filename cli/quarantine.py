@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from cli.cloudformation import DeployedError, exit_code_of, outputs_of, parameters_of
+from cli.cloudformation import DeployedError, add_stack_arguments, exit_code_of, outputs_of, parameters_of
 from finch_connect.adapters.aws import code_of, translated
 from finch_connect.adapters.owners import DynamoOwners
 from finch_connect.adapters.table import DynamoFlowTable
@@ -171,8 +171,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     decision.add_argument("--release", metavar="FLOW_ID", help="make it the customer's connection")
     decision.add_argument("--discard", metavar="FLOW_ID", help="give the token up, so that the link can be used again")
     parser.add_argument("--transfer-from", metavar="CUSTOMER", help="who owns the connection now, and loses it")
-    parser.add_argument("--stack", default="finch-connect")
-    parser.add_argument("--region")
+    add_stack_arguments(parser)
     given = parser.parse_args(arguments)
     if given.transfer_from and not given.release:
         parser.error("--transfer-from needs --release")

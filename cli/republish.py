@@ -17,7 +17,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from cli.cloudformation import DeployedError, exit_code_of, outputs_of
+from cli.cloudformation import DeployedError, add_stack_arguments, exit_code_of, outputs_of
 from finch_connect.adapters.aws import code_of
 from finch_connect.adapters.items import DUE_PARTITION, FLOW_KEY, flow_key, flow_of, value
 from finch_connect.domain.flow import SETTLED, Flow, epoch_ms, from_epoch_ms
@@ -172,8 +172,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NUMBER",
         help=f"the most outcomes to publish (default: {AT_MOST})",
     )
-    parser.add_argument("--stack", default="finch-connect")
-    parser.add_argument("--region")
+    add_stack_arguments(parser)
     given = parser.parse_args(arguments)
     if given.until and not given.since:
         parser.error("--until needs --since")

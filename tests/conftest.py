@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import jwt
 import pytest
+from moto import mock_aws
 
 from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_of
@@ -30,11 +32,14 @@ pytest_plugins = ["tests.chromium"]
 CLIENT_ID = "client-e2e"
 TIMEOUT_SECONDS = 60.0
 
+_DEPLOYED = {"local_stack", "harnesses", "faulty_harness"}
+"""The fixtures that start an emulator: the one of this file, that of the faults and that of the load."""
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that uses a deployed stack, so that `pytest -m stack` and `-m "not stack"` select by it."""
     for item in items:
-        if isinstance(item, pytest.Function) and "local_stack" in item.fixturenames:
+        if isinstance(item, pytest.Function) and not _DEPLOYED.isdisjoint(item.fixturenames):
             item.add_marker(pytest.mark.stack)
 
 
@@ -43,6 +48,18 @@ def local_stack() -> Iterator[LocalStack]:
     """The emulator with the built template. The functions' roles are enforced."""
     with LocalStack.start(auth=True) as running:
         yield running
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An in-memory AWS account, whatever account and endpoint the caller's environment names."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    with mock_aws():
+        yield
 
 
 @pytest.fixture
@@ -81,9 +98,7 @@ def deployed(local_stack: LocalStack, finch: Simulator, stage: str, mode: str, *
         stage=stage,
         client_secret=CLIENT_SECRET,
         parameters=lambda url: {
-            "FinchClientId": CLIENT_ID,
-            "FinchApiUrl": finch.url,
-            "FinchConnectUrl": finch.url,
+            **finch.parameters,
             "ConnectMode": mode,
             "LogLevel": "DEBUG",  # most is logged here, so leaks into the logs are found
             "AllowedProducts": "company directory individual",
@@ -108,8 +123,11 @@ def session_stack(local_stack: LocalStack, finch_server: Simulator) -> RunningSt
 
 
 @pytest.fixture(params=["static", "session"])
-def stack(request: pytest.FixtureRequest) -> RunningStack:
-    """The stack of each form of the redirect: the test runs once with each."""
+def stack(request: pytest.FixtureRequest, local_stack: LocalStack) -> RunningStack:
+    """The stack of each form of the redirect: the test runs once with each.
+
+    `local_stack` is named because pytest does not see what a fixture asks for at run time, and marks tests by it.
+    """
     running: RunningStack = request.getfixturevalue(f"{request.param}_stack")
     return running
 

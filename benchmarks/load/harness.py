@@ -13,12 +13,16 @@ from typing import Any
 from finch_connect.adapters.items import CONNECTION_KEY, FLOW_KEY, connection_of, flow_of
 from finch_connect.domain.connection import Connection
 from finch_connect.domain.flow import Flow, Status
+from finch_connect.domain.names import Names
 from local.engine import LocalStack, RunningStack
 from local.engine.microburst import AwsFault, Kind, Microburst, microburst, route_through
 from local.engine.secretsmanager_shim import SecretsManagerShim
 from local.engine.stack import LOCAL_STAGE, Echo
 from local.simulator import Fault, Simulator
 from local.simulator.faults import Faults
+
+NAMES = Names(LOCAL_STAGE)
+"""The names under which the stack keeps what the load leaves."""
 
 _CLIENT_ID = "client-load"
 _CLIENT_SECRET = "secret-of-a-simulator"  # noqa: S105  # only for the simulator
@@ -87,9 +91,9 @@ class Harness:
         connections = [connection_of(item) for item in items if item["id"]["S"].startswith(CONNECTION_KEY)]
         return {flow.flow_id: flow for flow in flows}, {one.connection_id: one for one in connections}
 
-    def secrets(self, prefix: str) -> dict[str, str]:
-        """Read all secrets under `finch/<stage>/<prefix>/`; return their contents by the last part of their names."""
-        client, path = self.stack.client("secretsmanager"), f"finch/{LOCAL_STAGE}/{prefix}/"
+    def secrets(self, path: str) -> dict[str, str]:
+        """Read all secrets whose names begin with a path of NAMES; return their contents by the rest of the name."""
+        client = self.stack.client("secretsmanager")
         listed = client.get_paginator("list_secrets").paginate(Filters=[{"Key": "name", "Values": [path]}])
         names = [one["Name"] for page in listed for one in page["SecretList"] if one["Name"].startswith(path)]
         found: dict[str, str] = {}
@@ -100,8 +104,7 @@ class Harness:
 
     def in_fallback(self) -> list[str]:
         """Return the attempts whose token is in the fallback."""
-        path = f"/finch/{LOCAL_STAGE}/unstored"
-        pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=path)
+        pages = self.stack.client("ssm").get_paginator("get_parameters_by_path").paginate(Path=NAMES.fallback_prefix)
         return [one["Name"].rpartition("/")[2] for page in pages for one in page["Parameters"]]
 
     def make_overdue(self) -> int:
@@ -138,12 +141,7 @@ def harness(*, with_faults: bool, seed: int, echo: Echo = lambda _: None) -> Ite
         running = local.deploy(
             client_secret=_CLIENT_SECRET,
             at_once=MAX_CONCURRENT,
-            parameters=lambda url: {
-                "FinchClientId": _CLIENT_ID,
-                "FinchApiUrl": finch.url,
-                "FinchConnectUrl": finch.url,
-                "AllowedReturnUrls": f"{url}/connected",
-            },
+            parameters=lambda url: {**finch.parameters, "AllowedReturnUrls": f"{url}/connected"},
         )
         finch.redirect_uris.add(f"{running.public_url}/callback")
         if not with_faults:

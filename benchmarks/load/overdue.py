@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from benchmarks.load.consumer import Consumer
-from benchmarks.load.harness import Harness
+from benchmarks.load.harness import NAMES, Harness
 from benchmarks.load.run import finish
 from finch_connect.adapters.items import item_of
 from finch_connect.domain.flow import ConnectMode, Flow, Status, epoch_ms
@@ -24,7 +24,6 @@ from finch_connect.domain.grant import Grant
 from finch_connect.domain.secret import Secret
 from finch_connect.domain.states import digest, flow_id_of
 from finch_connect.flow.token_storage import document
-from local.engine.stack import LOCAL_STAGE
 
 _AGO_MS = 3_600_000
 _KINDS = {"left": 500, "unpublished": 450, "interrupted": 45, "unstored": 5}
@@ -83,7 +82,7 @@ def _problems(
     flows: Mapping[str, tuple[str, Flow]], harness: Harness, events: Sequence[Mapping[str, Any]]
 ) -> Iterator[str]:
     rows, _ = harness.rows()
-    secrets = {json.loads(text)["flow_id"] for text in harness.secrets("connections").values()}
+    secrets = {json.loads(text)["flow_id"] for text in harness.secrets(NAMES.connection_secret("")).values()}
     published = {event["detail"]["event_id"]: event for event in events}
     events_of = Counter(event["detail"]["flow_id"] for event in published.values())
     for flow_id, (kind, _) in flows.items():
@@ -155,5 +154,5 @@ def _put_in_fallback(harness: Harness, flow: Flow) -> None:
         access_token=token, finch_request_id=None, connection_id=flow.connection_id, provider_id=flow.provider_id
     )
     harness.stack.client("ssm").put_parameter(
-        Name=f"/finch/{LOCAL_STAGE}/unstored/{flow.attempt}", Value=document(flow, grant).reveal(), Type="SecureString"
+        Name=f"{NAMES.fallback_prefix}/{flow.attempt}", Value=document(flow, grant).reveal(), Type="SecureString"
     )

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from benchmarks.load import cpu
 from benchmarks.load.accounting import Account, Evidence, FinchConnection, Stored, account
 from benchmarks.load.consumer import Consumer, Delivery
-from benchmarks.load.harness import Harness
+from benchmarks.load.harness import NAMES, Harness
 from benchmarks.load.person import Journey
 from benchmarks.load.users import Plan, Progress, Users
 
@@ -108,7 +108,7 @@ def gather(harness: Harness, journeys: Sequence[Journey], deliveries: Sequence[D
             customer_id=content["customer_id"],
             known_to_finch=store.tokens.get(content["access_token"]) == connection_id,
         )
-        for connection_id, text in harness.secrets("connections").items()
+        for connection_id, text in harness.secrets(NAMES.connection_secret("")).items()
         for content in [json.loads(text)]
     ]
     tokens = Counter(store.tokens.values())
@@ -126,7 +126,7 @@ def gather(harness: Harness, journeys: Sequence[Journey], deliveries: Sequence[D
         flows=flows,
         connections=connections,
         stored=stored,
-        quarantined=list(harness.secrets("quarantine")),
+        quarantined=list(harness.secrets(NAMES.quarantine_secret(""))),
         in_fallback=harness.in_fallback(),
         at_finch=at_finch,
         events=[delivery.event for delivery in deliveries],

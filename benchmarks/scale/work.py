@@ -16,6 +16,7 @@ from typing import Any
 from finch_connect.adapters.items import connection_key, item_of, lease_of, value
 from finch_connect.domain.connection import LEASE_MS, Connection
 from finch_connect.domain.flow import CLAIM_GRACE_MS, ConnectMode, Flow, Status, epoch_ms
+from finch_connect.domain.names import Names
 
 UNIT_BYTES = 1024
 """One write unit covers an item of up to 1 KB (DynamoDB: read and write operations)."""
@@ -100,6 +101,7 @@ LOG_TOLERANCE = 0.15
 """The relative difference from LOG_BYTES that a real invocation may have, because ids and times vary."""
 
 _NOW = datetime(2026, 1, 15, 12, tzinfo=UTC)
+_NAMES = Names("prod")
 
 
 def _flow_rows() -> dict[str, Mapping[str, Any]]:
@@ -130,7 +132,7 @@ def _flow_rows() -> dict[str, Mapping[str, Any]]:
         due_at=started_at + CLAIM_GRACE_MS,
     )
     connection = "c3a1e6f0-2b7d-4c58-9f3e-8d1a5b7c9e02"
-    prefix = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:finch/prod/connections"
+    secret_name = _NAMES.connection_secret(connection)
     connected = claimed.settled(
         Status.CONNECTED,
         at=_NOW,
@@ -138,7 +140,7 @@ def _flow_rows() -> dict[str, Mapping[str, Any]]:
         provider_id="gusto",
         client_type="production",
         granted_products=started.products,
-        secret_arn=f"{prefix}/{connection}-AbCdEf",
+        secret_arn=f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{secret_name}-AbCdEf",
         secret_version_id=started.state_hash,
         finch_request_id="7d3f0a5e-9c1b-4e2a-8f6d-1b2c3d4e5f60",
         reauthorized=False,
@@ -165,7 +167,7 @@ def _leased_row(flow: Flow) -> Mapping[str, Mapping[str, Any]]:
         flow_id=flow.flow_id,
         claimed_at=flow.started_at,
         version=str(flow.secret_version_id),
-        secret_name=f"finch/prod/connections/{flow.connection_id}",
+        secret_name=_NAMES.connection_secret(str(flow.connection_id)),
         provider_id=flow.provider_id,
         products=flow.products,
         client_type=flow.client_type,

@@ -93,9 +93,7 @@ def _parameters(url: str, settings: DemoSettings, finch: Simulator | None) -> Ma
     given = {"AllowedProducts": PRODUCTS, "AllowedReturnUrls": f"{url}/connected", "ConnectMode": settings.mode}
     if settings.real:
         return {**given, "FinchClientId": settings.real[0], "AllowedProducts": "company directory"}
-    simulated = _simulated(finch)
-    urls = {"FinchApiUrl": simulated.url, "FinchConnectUrl": simulated.url}
-    return {**given, **urls, "FinchClientId": simulated.client_id}
+    return {**given, **_simulated(finch).parameters}
 
 
 def _simulated(finch: Simulator | None) -> Simulator:

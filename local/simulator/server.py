@@ -68,6 +68,11 @@ class Simulator(Server):
         self._app.register_blueprint(pages)
         self._app.add_url_rule("/_simulator/faults", view_func=self._control_faults, methods=["POST", "DELETE"])
 
+    @property
+    def parameters(self) -> dict[str, str]:
+        """Return the template's parameters with which a stack uses this Finch."""
+        return {"FinchClientId": self.client_id, "FinchApiUrl": self.url, "FinchConnectUrl": self.url}
+
     def calls_to(self, path: str) -> list[Call]:
         """Return the requests to one path so far."""
         return [call for call in list(self.calls) if call.path == path]

@@ -24,7 +24,7 @@ from finch_connect.domain.flow import Status
 from local.engine import LocalStack, RunningStack
 from local.engine.emulator import REGION
 from local.simulator import Simulator
-from tests.attacks.test_state_and_browser import a_flow
+from tests.attacks.test_state_and_browser import put_flow
 from tests.conftest import Customer, Inbox
 from tests.handlers.container import Context, handler_of
 from tests.template import ROOT, load_template
@@ -355,7 +355,7 @@ def test_34_no_policy_grants_what_no_code_path_uses(
     assert run(static_stack, "relay", event) == {"batchItemFailures": []}
 
     with relay_disabled(static_stack):
-        overdue = dataclasses.replace(a_flow(static_stack, Status.FAILED), due_at=1, published_at=None)
+        overdue = dataclasses.replace(put_flow(static_stack, Status.FAILED), due_at=1, published_at=None)
         static_stack.client("dynamodb").put_item(TableName=static_stack.outputs["TableName"], Item=item_of(overdue))
         leased = Connection(secrets.token_hex(8), "row-34", overdue.flow_id, 1, "v" * 64, "finch/x", None, ())
         DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"]).acquire_lease(leased, now=1)

@@ -21,7 +21,7 @@ from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.attacks.conftest import Untouched, nothing_happens, refused
 from tests.attacks.test_links import confirm, form_of
-from tests.attacks.test_state_and_browser import a_flow
+from tests.attacks.test_state_and_browser import put_flow
 from tests.conftest import Customer, query_of
 
 
@@ -81,7 +81,7 @@ def test_37_a_page_from_before_the_end_of_an_attempt_never_brings_it_back(
 def test_09_a_start_brings_back_no_attempt(static_stack: RunningStack, status: Status) -> None:
     """An ended attempt's state is never started again, and a page replaces no attempt that is later than itself."""
     table = DynamoFlowTable(static_stack.client("dynamodb"), static_stack.outputs["TableName"])
-    row = a_flow(static_stack, status)
+    row = put_flow(static_stack, status)
     another = dataclasses.replace(row, status=Status.STARTED, state_hash="f" * 64, claimed_at=None)
     assert table.start(another, StartRule.TAKE_OVER, asked_at=row.started_at - 1) == NotWritten(row)
     if status is not Status.STARTED:

@@ -15,13 +15,14 @@ import pytest
 from finch_connect.adapters.items import connection_key, flow_key, item_of
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.domain.connection import LEASE_MS, Connection, LeaseRefused
-from finch_connect.domain.flow import SETTLED, ConnectMode, Flow, NotWritten, StartRule, Status
+from finch_connect.domain.flow import SETTLED, Flow, NotWritten, StartRule, Status
 from finch_connect.domain.states import base64url
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.attacks.conftest import Untouched, refused
 from tests.canary import Visitor
 from tests.conftest import Customer, Inbox, query_of, secret_versions
+from tests.flows import NOW, a_flow
 
 
 def at_callback(customer: Customer, **query: str) -> str:
@@ -173,22 +174,15 @@ def test_08_a_state_of_another_stack_is_refused(
     assert elsewhere.receipt(elsewhere.come_back(callback))["status"] == "connected"
 
 
-NOW = 1_800_000_000_000
-
-
-def a_flow(stack: RunningStack, status: Status) -> Flow:
+def put_flow(stack: RunningStack, status: Status) -> Flow:
     """Put a flow of no customer into the deployed table, in any status, and return it."""
-    flow = Flow(
+    flow = a_flow(
         flow_id=base64url(secrets.token_bytes(16)),
         status=status,
         state_hash=secrets.token_hex(32),
-        mode=ConnectMode.STATIC,
         customer_id="row-9",
         redirect_uri=f"{stack.public_url}/callback",
-        started_at=NOW,
         deadline=NOW + 60_000,
-        expires=NOW // 1000 + 3600,
-        products=("company",),
         claimed_at=None if status is Status.STARTED else NOW + 1,
         settled_at=NOW + 2 if status in SETTLED else None,
         reason="row_nine" if status in SETTLED else None,
@@ -210,7 +204,7 @@ def test_09_a_start_replaces_only_rows_that_its_rule_allows(
     static_stack: RunningStack, table: DynamoFlowTable, rule: StartRule, status: Status
 ) -> None:
     """A put replaces the whole row, so only the condition protects it."""
-    row = a_flow(static_stack, status)
+    row = put_flow(static_stack, status)
     another = dataclasses.replace(row, status=Status.STARTED, state_hash="f" * 64, claimed_at=None)
     over = {Status.DENIED, Status.FAILED, Status.ABANDONED, Status.ORPHANED}
     allowed = {StartRule.NEW_ATTEMPT: over, StartRule.TAKE_OVER: over | {Status.STARTED}, StartRule.RESUME: set()}[rule]
@@ -229,7 +223,7 @@ def test_09_only_a_started_flow_can_be_claimed(
     static_stack: RunningStack, table: DynamoFlowTable, status: Status
 ) -> None:
     """Only the condition of the update prevents a second claim."""
-    row = a_flow(static_stack, status)
+    row = put_flow(static_stack, status)
     answer = table.claim(row.flow_id, state_hash=row.state_hash, claim_id="another", code_hash="c" * 64, now=NOW + 2)
     assert answer == NotWritten(row)
     assert table.get(row.flow_id) == row
@@ -239,7 +233,7 @@ def test_09_a_claim_needs_the_attempts_state_and_time_before_the_deadline(
     static_stack: RunningStack, table: DynamoFlowTable
 ) -> None:
     """Another attempt's hash, the deadline itself, and an unknown flow are refused. No row is created for the last."""
-    row = a_flow(static_stack, Status.STARTED)
+    row = put_flow(static_stack, Status.STARTED)
     for state_hash, now in [("0" * 64, NOW + 2), (row.state_hash, row.deadline)]:
         answer = table.claim(row.flow_id, state_hash=state_hash, claim_id="another", code_hash=None, now=now)
         assert answer == NotWritten(row)
@@ -254,7 +248,7 @@ def test_09_a_settle_writes_only_over_its_own_claim(
     static_stack: RunningStack, table: DynamoFlowTable, status: Status
 ) -> None:
     """Neither a settle nor a release replaces what the sweeper or another attempt wrote in the meantime."""
-    row = a_flow(static_stack, status)
+    row = put_flow(static_stack, status)
     mine = dataclasses.replace(row, status=Status.CLAIMED, claimed_at=NOW + 1)
     outcome = mine.settled(Status.FAILED, at=datetime.now(UTC), reason="row_nine")
     assert table.settle(outcome, was=Status.CLAIMED) == NotWritten(row)
@@ -267,7 +261,7 @@ def test_09_a_settle_of_another_claim_or_attempt_is_refused(
     static_stack: RunningStack, table: DynamoFlowTable, fact: dict[str, int]
 ) -> None:
     """The flow was released and claimed again, or started again: the older function's outcome no longer applies."""
-    row = a_flow(static_stack, Status.CLAIMED)
+    row = put_flow(static_stack, Status.CLAIMED)
     stale = dataclasses.replace(row, **fact)  # type: ignore[arg-type]
     assert table.settle(stale.settled(Status.CONNECTED, at=datetime.now(UTC)), was=Status.CLAIMED) == NotWritten(row)
     assert table.release(stale) == NotWritten(row)

@@ -10,12 +10,11 @@ from typing import Any
 import boto3
 import pytest
 from botocore.stub import ANY, Stubber
-from moto import mock_aws
 
 from local.engine import LocalStack, RunningStack
 from local.simulator import Simulator
 from tests.canary import CLIENT_SECRET
-from tests.cli.account import KEY
+from tests.cli.account import KEY, make_stack
 from tests.cli.incidents import cause_incidents, forget
 from tests.cli.logs_insights_parser import fields_of
 from tests.conftest import deployed
@@ -89,27 +88,21 @@ def logged(operated_stack: RunningStack, session_stack: RunningStack, finch_serv
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An in-memory AWS account with as much of a deployed stack as the tools read."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        secret = json.dumps({"kid": "1", "key": KEY})
-        arn = boto3.client("secretsmanager").create_secret(Name="finch/dev/config/link-key", SecretString=secret)["ARN"]
-        client = boto3.client("secretsmanager")
-        other = client.create_secret(Name="finch/dev/config/c", SecretString="{}")["ARN"]
-        outputs = {
+def account(aws: None) -> None:
+    """As much of a deployed stack as the tools read."""
+    client = boto3.client("secretsmanager")
+    secrets = {"link-key": json.dumps({"kid": "1", "key": KEY}), "client-credentials": "{}"}
+    arns = {
+        name: client.create_secret(Name=f"finch/dev/config/{name}", SecretString=text)["ARN"]
+        for name, text in secrets.items()
+    }
+    make_stack(
+        {
             "ConnectUrl": "https://connect.example.com/connect",
-            "LinkKeySecretArn": arn,
-            "ClientCredentialsSecretArn": other,
+            "LinkKeySecretArn": arns["link-key"],
+            "ClientCredentialsSecretArn": arns["client-credentials"],
         }
-        template = {
-            "Resources": {"Queue": {"Type": "AWS::SQS::Queue"}},
-            "Outputs": {name: {"Value": value} for name, value in outputs.items()},
-        }
-        boto3.client("cloudformation").create_stack(StackName="finch-connect", TemplateBody=json.dumps(template))
-        yield
+    )
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 import uuid
@@ -14,13 +13,14 @@ import jwt
 
 from cli.waiting import wait_for
 from finch_connect.adapters.items import item_of
-from finch_connect.domain.flow import ConnectMode, Flow, Status
+from finch_connect.domain.flow import Flow, Status
 from finch_connect.domain.states import flow_id_of
 from local.engine import RunningStack
 from local.simulator import Fault, Simulator
 from tests.attacks.test_answers import changed
 from tests.canary import CANARIES, CLIENT_SECRET, Visitor
 from tests.conftest import Customer
+from tests.flows import a_flow
 
 TIMEOUT_SECONDS = 60.0
 
@@ -72,20 +72,16 @@ def logged(stack: RunningStack, function: str, text: str) -> bool:
 def overdue(stack: RunningStack, status: Status, **facts: Any) -> Flow:
     """Put a row that has been due for a minute, and return its flow."""
     now = int(time.time() * 1000)
-    flow = Flow(
-        flow_id=flow_id_of("overdue", uuid.uuid4().hex),
-        status=status,
-        state_hash=uuid.uuid4().hex * 2,
-        mode=ConnectMode.STATIC,
-        customer_id="overdue",
-        redirect_uri=f"{stack.public_url}/callback",
-        started_at=now - 120_000,
-        deadline=now - 60_000,
-        due_at=now - 60_000,
-        expires=now // 1000 + 3600,
-        products=("company",),
-    )
-    flow = dataclasses.replace(flow, **facts)
+    usual = {
+        "flow_id": flow_id_of("overdue", uuid.uuid4().hex),
+        "state_hash": uuid.uuid4().hex * 2,
+        "customer_id": "overdue",
+        "redirect_uri": f"{stack.public_url}/callback",
+        "started_at": now - 120_000,
+        "deadline": now - 60_000,
+        "due_at": now - 60_000,
+    }
+    flow = a_flow(status=status, **usual | facts)
     stack.client("dynamodb").put_item(TableName=stack.outputs["TableName"], Item=item_of(flow))
     return flow
 

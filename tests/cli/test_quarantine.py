@@ -3,38 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from cli.quarantine import REFUSALS, main
 from finch_connect.adapters.items import item_of
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.domain.connection import Connection
-from finch_connect.domain.flow import ConnectMode, Flow, Status
+from finch_connect.domain.flow import Status
 from finch_connect.flow import token_storage
+from tests.cli.account import make_stack
+from tests.flows import a_flow
 from tests.template import ROOT, make_flow_table
 from tests.unit.conftest import GRANT
 
-FLOW = Flow(
-    flow_id="Q" * 22,
-    status=Status.CLAIMED,
-    state_hash="5" * 64,
-    mode=ConnectMode.STATIC,
-    customer_id="globex",
-    redirect_uri="https://connect.example.com/callback",
-    started_at=1_800_000_000_000,
-    deadline=1_800_000_600_000,
-    expires=1_802_600_000,
-    products=("company",),
-    claimed_at=1_800_000_001_000,
-)
+FLOW = a_flow(flow_id="Q" * 22, status=Status.CLAIMED, customer_id="globex", claimed_at=1_800_000_001_000)
 
 
 @dataclasses.dataclass
@@ -71,28 +58,12 @@ class Account:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+def account(aws: None) -> Account:
     """As much of a deployed stack as the tool uses."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        made = Account(boto3.client("dynamodb"), boto3.client("secretsmanager"))
-        make_flow_table(made.dynamodb)
-        template = {
-            "Parameters": {
-                "Stage": {"Type": "String", "Default": "dev"},
-                "KmsKeyArn": {"Type": "String", "Default": ""},
-            },
-            "Resources": {"Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "b"}}},
-            "Outputs": {"TableName": {"Value": "flows"}},
-        }
-        boto3.client("cloudformation").create_stack(
-            StackName="finch-connect",
-            TemplateBody=json.dumps(template),
-            Parameters=[{"ParameterKey": "Stage", "ParameterValue": "dev"}],
-        )
-        yield made
+    made = Account(boto3.client("dynamodb"), boto3.client("secretsmanager"))
+    make_flow_table(made.dynamodb)
+    make_stack({"TableName": "flows"}, {"Stage": "dev", "KmsKeyArn": ""})
+    return made
 
 
 def test_the_list_has_what_a_person_needs_to_decide(account: Account, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,37 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from cli.republish import Outbox, main
 from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_of, item_of
-from finch_connect.domain.flow import ConnectMode, Flow, Status, epoch_ms
+from finch_connect.domain.flow import Flow, Status, epoch_ms
 from local.engine import RunningStack
+from tests.cli.account import make_stack
 from tests.conftest import TIMEOUT_SECONDS, Customer, Inbox
+from tests.flows import a_flow
 from tests.template import make_flow_table
 
 NOON = datetime(2027, 1, 15, 12, tzinfo=UTC)
-STARTED = Flow(
-    flow_id="S" * 22,
-    status=Status.STARTED,
-    state_hash="5" * 64,
-    mode=ConnectMode.STATIC,
-    customer_id="globex",
-    redirect_uri="https://connect.example.com/callback",
-    started_at=epoch_ms(NOON) - 60_000,
-    deadline=epoch_ms(NOON) + 600_000,
-    expires=epoch_ms(NOON) // 1000 + 86_400,
-    products=("company",),
-)
+STARTED = a_flow(started_at=epoch_ms(NOON) - 60_000)
 
 
 @dataclasses.dataclass
@@ -58,20 +47,12 @@ class Account:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
-    """An in-memory AWS account with as much of a deployed stack as the tool reads."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    with mock_aws():
-        made = Account(boto3.client("dynamodb"))
-        make_flow_table(made.dynamodb)
-        template = {
-            "Resources": {"Bus": {"Type": "AWS::Events::EventBus", "Properties": {"Name": "b"}}},
-            "Outputs": {"TableName": {"Value": "flows"}},
-        }
-        boto3.client("cloudformation").create_stack(StackName="finch-connect", TemplateBody=json.dumps(template))
-        yield made
+def account(aws: None) -> Account:
+    """As much of a deployed stack as the tool reads."""
+    made = Account(boto3.client("dynamodb"))
+    make_flow_table(made.dynamodb)
+    make_stack({"TableName": "flows"})
+    return made
 
 
 def test_one_flow_is_marked_to_be_published_again(account: Account, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,6 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from finch_connect.adapters.items import flow_of
 from finch_connect.domain.secret import Secret
@@ -79,15 +78,12 @@ class Account:
 
 
 @pytest.fixture
-def account(monkeypatch: pytest.MonkeyPatch, finch: Simulator) -> Iterator[Account]:
+def account(monkeypatch: pytest.MonkeyPatch, finch: Simulator, aws: None) -> Account:
     """The stack's resources, with the environment of `events/env.example.json`."""
-    for name, value in [("REGION", "eu-central-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")]:
-        monkeypatch.setenv(f"AWS_{name}".replace("AWS_REGION", "AWS_DEFAULT_REGION"), value)
-    with mock_aws():
-        made = Account(finch)
-        for name, value in made.environment.items():
-            monkeypatch.setenv(name, value)
-        yield made
+    made = Account(finch)
+    for name, value in made.environment.items():
+        monkeypatch.setenv(name, value)
+    return made
 
 
 @pytest.fixture

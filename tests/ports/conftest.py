@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterator
 from typing import Any
 
 import boto3
 import pytest
-from moto import mock_aws
 
 from finch_connect.adapters.fallback import ParameterFallback
 from finch_connect.adapters.keys import SecretsManagerClientSecrets, SecretsManagerLinkKeys
@@ -19,18 +16,6 @@ from tests import fakes
 from tests.template import make_flow_table
 
 BOTH = ["fake", "moto"]
-
-
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An in-memory AWS account."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "eu-central-1")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
-    for name in [name for name in os.environ if name.startswith("AWS_ENDPOINT_URL")]:
-        monkeypatch.delenv(name)
-    with mock_aws():
-        yield
 
 
 @pytest.fixture

@@ -12,17 +12,14 @@ from finch_connect.adapters.items import flow_of, item_of, read_stream_record
 from finch_connect.adapters.table import DynamoFlowTable
 from finch_connect.domain.connection import Connection
 from finch_connect.domain.errors import ServiceUnavailableError
-from finch_connect.domain.flow import CLAIM_GRACE_MS, ConnectMode, Flow, NotWritten, StartRule, Status, Written
+from finch_connect.domain.flow import CLAIM_GRACE_MS, Flow, NotWritten, StartRule, Status, Written
 from finch_connect.flow.ports import FlowTable
 from tests.fakes import NOW, FakeFlowTable
+from tests.flows import a_flow
 
-FLOW = Flow(
+FLOW = a_flow(
     flow_id="f" * 22,
-    status=Status.STARTED,
     state_hash="a" * 64,
-    mode=ConnectMode.STATIC,
-    customer_id="acme",
-    redirect_uri="https://connect.example.com/callback",
     started_at=1_000,
     deadline=9_000,
     due_at=9_000,

@@ -12,7 +12,12 @@ from tests.template import ROOT
 
 SHIPPED = sorted([*ROOT.glob("layers/finch_connect/finch_connect/**/*.py"), *ROOT.glob("functions/**/*.py")])
 TESTS = sorted(ROOT.glob("tests/**/test_*.py"))
-EVERYTHING = [*SHIPPED, *sorted(ROOT.glob("local/**/*.py")), *sorted(ROOT.glob("tests/**/*.py"))]
+FOLDERS = ("benchmarks", "cli", "local", "tests")
+EVERYTHING = [
+    *SHIPPED,
+    # The benchmark's peers are functions of their own, which read their own environment.
+    *sorted(path for one in FOLDERS for path in ROOT.glob(f"{one}/**/*.py") if "peers" not in path.parts),
+]
 
 
 def names(paths: list[Path], pattern: str) -> set[str]:
@@ -24,7 +29,8 @@ def test_the_environment_is_read_by_the_configuration_alone() -> None:
     assert names(EVERYTHING, r"os\.environ|os\.getenv") - {"tests/template/test_code.py"} <= {
         "layers/finch_connect/finch_connect/config.py",
         "local/settings.py",
-        "tests/ports/conftest.py",
+        "benchmarks/load/settings.py",
+        "tests/conftest.py",
     }
 
 
@@ -33,6 +39,33 @@ def test_clients_are_made_in_one_place() -> None:
     assert names(SHIPPED, r"get_session\(") == {"layers/finch_connect/finch_connect/adapters/aws.py"}
     assert names(SHIPPED, r"aws\.clients\(") == {"layers/finch_connect/finch_connect/wiring.py"}
     assert names(SHIPPED, r"import boto3|from boto3") == set()
+
+
+def test_the_names_of_secrets_are_spelled_once() -> None:
+    """Everything that runs asks `Names`; the tests spell them, because they compare. A peer's names are its own."""
+    running = [path for path in EVERYTHING if path.relative_to(ROOT).parts[0] != "tests"]
+    assert names(running, r"finch/[^<\s]*/(connections|quarantine|unstored)|finch/\{") == {
+        "layers/finch_connect/finch_connect/domain/names.py"
+    }
+
+
+def test_polling_is_written_once() -> None:
+    """Who waits for something calls `wait_for`, which ends. The other loops run for a time, and wait for nothing."""
+    assert names(EVERYTHING, r"while [^\n]*\b(monotonic|perf_counter|time)\(\)") == {
+        "benchmarks/load/users.py",
+        "tests/faults/test_aws.py",
+    }
+
+
+def test_the_callback_is_seven_calls() -> None:
+    """The numbered steps are what a reviewer ticks: each is one call, and they come in this order."""
+    source = (ROOT / "layers/finch_connect/finch_connect/flow/callback.py").read_text()
+    (callback,) = [node for node in ast.parse(source).body if getattr(node, "name", None) == "callback"]
+    steps = re.findall(r"^    # (\d)\. ", ast.get_source_segment(source, callback) or "", re.MULTILINE)
+    assert steps == list("1234567")
+    calls = [node.func for node in ast.walk(callback) if isinstance(node, ast.Call)]
+    called = {call.id for call in calls if isinstance(call, ast.Name)} - {"isinstance"}
+    assert called == {"_bind", "_claim", "_end_without_code", "_exchange", "_check", "_store", "_settle"}
 
 
 def test_secrets_are_revealed_where_they_are_used_and_nowhere_else() -> None:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import re
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -30,6 +35,16 @@ def test_make_targets_exist(document: str) -> None:
     assert named <= targets
 
 
+def test_the_modules_that_commands_run_exist() -> None:
+    """`python -m` in the Makefile and in the documents names a module of this repository."""
+    texts = [(ROOT / "Makefile").read_text(), *(path.read_text() for path in DOCUMENTS)]
+    modules = {name for text in texts for name in re.findall(r"-m ((?:benchmarks|cli|local|tests)(?:\.\w+)*)", text)}
+    files = {name: ROOT / name.replace(".", "/") for name in modules}
+    assert len(files) > 10
+    missing = {name for name, path in files.items() if not (path.with_suffix(".py").exists() or path.is_dir())}
+    assert missing == set()
+
+
 SAM = {"AutoPublishAlias", "DeletionPolicy", "PublishLambdaVersion"}
 
 
@@ -47,6 +62,53 @@ _AWS = {
     *("AccessDeniedException", "ResourceNotFoundException", "ConcurrentExecutions"),
     "SweeperFunctionOften",  # SAM builds it from the names of the function and its event
 }
+
+
+def test_a_decision_that_was_overtaken_says_by_which() -> None:
+    """Its number is a later decision's."""
+    text = (ROOT / "docs/decisions.md").read_text()
+    decisions = re.findall(r"^(\d+)\. \*\*(.*?)(?=^\d+\. \*\*|\Z)", text, re.MULTILINE | re.DOTALL)
+    assert [int(number) for number, _ in decisions] == list(range(1, len(decisions) + 1))
+    for number, decision in decisions:
+        for by in re.findall(r"overtaken(?: by ([\d, and]+))?", re.sub(r"\s+", " ", decision)):
+            later = [int(one) for one in re.findall(r"\d+", by)]
+            assert later, f"decision {number} does not say by which it was overtaken"
+            assert all(int(number) < one <= len(decisions) for one in later)
+
+
+def test_the_folders_of_the_tests_have_as_many_as_contributing_says() -> None:
+    """It helps to choose what to run, so a tenth more or fewer does no harm."""
+    collected = _folders_of_tests()
+    table = re.findall(r"^\| `(tests/[^`]+)` \| (\d+) \|", (ROOT / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert {folder for folder, _ in table} >= {"/".join(one.split("/")[:2]) for one in collected} - {"tests/benchmarks"}
+    for folder, number in table:
+        found = sum(one == folder or one.startswith(f"{folder}/") for one in collected)
+        assert abs(found - int(number)) <= max(2, found // 10), f"{folder} has {found} tests, not {number}"
+
+
+def test_what_needs_a_deployed_stack_is_marked() -> None:
+    """`make check` leaves out what is marked `stack`: everything a user can see, and nothing that runs on fakes."""
+    marked = _folders_of_tests("-m", "stack")
+    others = Counter(_folders_of_tests()) - Counter(marked)
+    for folder in ("tests/e2e", "tests/faults", "tests/attacks", "tests/browser", "tests/benchmarks/load"):
+        assert folder in marked
+    assert "tests/e2e" not in others
+    starting = r"LocalStack\.start\(|[^_.]harness\(with_faults"
+    assert {path.name for path in ROOT.glob("tests/**/*.py") if re.search(starting, path.read_text())} == {
+        "conftest.py",
+        "test_load.py",
+    }, "another fixture starts an emulator: mark the tests that use it"
+    assert not any(folder.startswith(("tests/unit", "tests/ports", "tests/handlers")) for folder in marked)
+
+
+@functools.cache
+def _folders_of_tests(*arguments: str) -> Sequence[str]:
+    """Return the folder of each test that pytest would run."""
+    listed = subprocess.run(
+        [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *arguments],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return re.findall(r"^(tests/[^:]+)/[^/:]+::", listed, re.MULTILINE)
 
 
 def test_each_event_is_documented() -> None:

@@ -12,7 +12,8 @@ from benchmarks.load.accounting import Evidence, FinchConnection, Stored, accoun
 from benchmarks.load.person import Customer, Intent, Journey, Shown
 from finch_connect.adapters.bus import detail, detail_type
 from finch_connect.domain.connection import Connection
-from finch_connect.domain.flow import ConnectMode, Flow, Status
+from finch_connect.domain.flow import Flow, Status
+from tests.flows import a_flow
 
 MOMENT = datetime(2026, 1, 15, 12, tzinfo=UTC)
 
@@ -23,18 +24,7 @@ def customer(name: str) -> Customer:
 
 def settled(of: Customer, status: Status, **facts: Any) -> Flow:
     """Return a flow's row after its event was published."""
-    started = Flow(
-        flow_id=of.flow_id,
-        status=Status.STARTED,
-        state_hash="0" * 64,
-        mode=ConnectMode.STATIC,
-        customer_id=of.customer_id,
-        redirect_uri="http://localhost/callback",
-        started_at=1,
-        deadline=2,
-        expires=3,
-        products=(),
-    )
+    started = a_flow(flow_id=of.flow_id, customer_id=of.customer_id)
     return replace(started.settled(status, at=MOMENT, **facts), due_at=None, published_at=4)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import fields
 
 import pytest
-from moto import mock_aws
 
 from benchmarks.scale.model import Assumptions
 from benchmarks.scale.work import (
@@ -34,17 +33,14 @@ CUSTOMER = "5f0c7a52-7d7f-4f8e-9a0c-3c1a4a3f7b11"
 
 
 @pytest.fixture
-def functions(monkeypatch: pytest.MonkeyPatch, finch: Simulator) -> Iterator[Functions]:
+def functions(monkeypatch: pytest.MonkeyPatch, finch: Simulator, aws: None) -> Iterator[Functions]:
     """The functions on an in-memory account, with their redirect URI registered at the simulator."""
-    for name, value in [("DEFAULT_REGION", "eu-central-1"), ("ACCESS_KEY_ID", "x"), ("SECRET_ACCESS_KEY", "x")]:
-        monkeypatch.setenv(f"AWS_{name}", value)
     finch.redirect_uris.add(f"https://{HOST}/callback")
-    with mock_aws():
-        account = Account(finch)
-        changed = {"PUBLIC_URL": "", "LINK_POLICY": "signed", "ALLOWED_RETURN_URLS": "https://app.example.com/"}
-        for name, value in (account.environment | changed).items():
-            monkeypatch.setenv(name, value)
-        yield Functions(account)
+    account = Account(finch)
+    changed = {"PUBLIC_URL": "", "LINK_POLICY": "signed", "ALLOWED_RETURN_URLS": "https://app.example.com/"}
+    for name, value in (account.environment | changed).items():
+        monkeypatch.setenv(name, value)
+    yield Functions(account)
     finch.redirect_uris.discard(f"https://{HOST}/callback")
 
 
