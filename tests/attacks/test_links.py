@@ -293,7 +293,7 @@ RETURN_URLS = [
     "javascript:alert(1)",
     "data:text/html,x",
     "{base}/connected#fragment",
-    "{base}/connected?finch_receipt=forged",
+    "{base}/connected??finch_receipt=forged",
     "http://localhost:1/connected",
 ]
 

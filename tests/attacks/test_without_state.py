@@ -6,6 +6,7 @@ import pytest
 
 from local.engine import RunningStack
 from local.simulator import Simulator
+from tests.attacks.conftest import effects
 from tests.attacks.test_answers import changed
 from tests.canary import Visitor
 from tests.conftest import Customer, Inbox, query_of, secret_versions
@@ -47,11 +48,7 @@ def test_53_without_a_state_an_attackers_code_leaves_the_flow_alone(
     page = victim.come_back(changed(callback, code=attackers_code))
     assert (page.status, page.location) == (200, None)
     assert victim.status() == "started"
-    names = [
-        one["Name"]
-        for one in session_stack.client("secretsmanager").list_secrets()["SecretList"]
-        if one["Name"].startswith("finch/session/quarantine/")
-    ]
+    names = [name for name in effects(session_stack, finch).secrets if name.startswith("finch/session/quarantine/")]
     assert names, "the attacker's token waits for a decision"
     assert not any(victim.flow_id in name or attacker.flow_id in name for name in names)
     receipt = victim.receipt(victim.come_back(callback))

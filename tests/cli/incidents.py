@@ -94,7 +94,9 @@ def _customers_connect(stack: RunningStack, finch: Simulator) -> None:
     one.browser.get(one.link())
     Customer(stack, finch).browser.get(Customer(stack, finch).link(confirm=True))
     denied = Customer(stack, finch)
-    denied.come_back(denied.denied())
+    approved = denied.approved()
+    denied.come_back(changed(approved, remove="code", error="access_denied"))
+    denied.come_back(approved)
     one.browser.get(f"{stack.public_url}/connect?link=nonsense")
     Visitor().get(Customer(stack, finch).approved())
 
@@ -184,20 +186,22 @@ def _secrets_are_unreadable(stack: RunningStack) -> None:
     arn, client = stack.outputs["LinkKeySecretArn"], stack.client("secretsmanager")
     _, key = stack.link_key()
 
-    def open_under_an_unknown_key() -> None:
-        """Open a link with an unknown key id. The function then reads the secret again instead of its cache."""
-        link = jwt.encode({"aud": "finch-connect"}, key, algorithm="HS256", headers={"kid": uuid.uuid4().hex})
+    link = jwt.encode({"aud": "finch-connect"}, key, algorithm="HS256", headers={"kid": "unknown"})
+
+    def open_in_a_new_container(**environment: str) -> None:
+        """Open a link where no secret is cached."""
+        _set_environment(stack, "ConnectFunction", RESTARTED=uuid.uuid4().hex, **environment)
         Visitor().get(f"{stack.public_url}/connect?link={link}")
 
     with forbidden(stack, "ConnectRole", "secretsmanager:GetSecretValue"):
-        open_under_an_unknown_key()
-    client.put_secret_value(SecretId=arn, SecretString="not JSON")
-    open_under_an_unknown_key()
+        open_in_a_new_container()
+    for unusable in ("not JSON", json.dumps({"kid": "1", "key": "too short"})):
+        client.put_secret_value(SecretId=arn, SecretString=unusable)
+        open_in_a_new_container()
     client.delete_secret(SecretId=arn, ForceDeleteWithoutRecovery=True)
-    open_under_an_unknown_key()
+    open_in_a_new_container()
     # Nothing listens on this port.
-    _set_environment(stack, "ConnectFunction", AWS_ENDPOINT_URL_SECRETS_MANAGER="http://127.0.0.1:9")
-    open_under_an_unknown_key()
+    open_in_a_new_container(AWS_ENDPOINT_URL_SECRETS_MANAGER="http://127.0.0.1:9")
 
 
 def _set_environment(stack: RunningStack, function: str, **environment: str) -> None:

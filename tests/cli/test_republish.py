@@ -197,7 +197,7 @@ def test_the_deployed_stack_publishes_one_flow_and_then_a_span_again(
         inbox.wait_for(customer, 1)
         time.sleep(0.01)
 
-    assert command("--flow", before.flow_id) == 0
+    assert command(f"--flow={before.flow_id}") == 0
     assert len({event["detail"]["event_id"] for event in inbox.wait_for(before, 2)}) == 1
 
     since, until = settled[within[0].customer_id], settled[after.customer_id]

@@ -74,8 +74,12 @@ def test_the_layer_contains_only_the_operations_that_are_called(built: Path) -> 
 
 
 def test_the_layer_contains_every_operation_that_the_adapters_call() -> None:
-    """Compares the adapters' client methods with the list. A missing operation would otherwise fail only when used."""
-    adapters = (ROOT / "layers/finch_connect/finch_connect/adapters").glob("*.py")
+    """Compares the adapters' client methods with the list. A missing operation would otherwise fail only when used.
+
+    No function uses `owners.py`; the operator's machine has the whole of botocore.
+    """
+    adapters = set((ROOT / "layers/finch_connect/finch_connect/adapters").glob("[!_]*.py"))
+    adapters -= {path for path in adapters if path.name == "owners.py"}
     called = {name for path in adapters for name in re.findall(r"client(?:\(\))?\.([a-z_]+)\b", path.read_text())}
     assert called == {xform_name(name) for operations in OPERATIONS.values() for name in operations}
 

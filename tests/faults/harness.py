@@ -214,10 +214,10 @@ class Person(Customer):
         """Make this person's unfinished rows overdue, as minutes or days would, and run the sweeper."""
         with self.harness.sweep_lock:
             if self.lease() is not None:
-                self._make_overdue(f"connection#{self.connection_id}", "due_at")
+                self.make_overdue(f"connection#{self.connection_id}", "due_at")
             if (row := self.row()) is not None and row.due_at is not None:
                 past = ("due_at", "deadline") if row.status is Status.STARTED else ("due_at",)
-                self._make_overdue(f"flow#{self.flow_id}", *past)
+                self.make_overdue(f"flow#{self.flow_id}", *past)
             self.harness.sweep()
 
     def wait_until_finished(self) -> None:
@@ -240,7 +240,8 @@ class Person(Customer):
         row = self.known_row()
         return row.due_at is None and row.published_at is not None and self.lease() is None
 
-    def _make_overdue(self, key: str, *times: str) -> None:
+    def make_overdue(self, key: str, *times: str) -> None:
+        """Set these times of a row to long ago, if the row still waits for something."""
         client = self.stack.client("dynamodb")
         try:
             client.update_item(

@@ -136,6 +136,7 @@ ROWS = (
     Row("sweeper", "query the leases", _NEXT_SWEEP),
     Row("sweeper", "query the due flows", _NEXT_SWEEP),
     Row("sweeper", "settle as abandoned", _NEXT_SWEEP_UNLESS_DONE),
+    Row("sweeper", "postpone to the deadline", _NEXT_SWEEP_UNLESS_DONE),
     Row("sweeper", "read the fallback", _NEXT_SWEEP),
     Row("sweeper", "acquire the lease", _NEXT_SWEEP),
     Row("sweeper", "create the secret", _NEXT_SWEEP),
@@ -143,9 +144,11 @@ ROWS = (
     Row("sweeper", "settle", _NEXT_SWEEP_UNLESS_DONE),
     Row("sweeper", "read the flow", _NEXT_SWEEP),
     Row("sweeper", "check the vault", _NEXT_SWEEP),
+    Row("sweeper", "mark as searched", _NEXT_SWEEP_UNLESS_DONE),
     Row("sweeper", "end the lease", _NEXT_SWEEP_UNLESS_DONE),
     Row("sweeper", "publish", _NEXT_SWEEP),
     Row("sweeper", "mark as published", _NEXT_SWEEP_UNLESS_DONE),
+    Row("sweeper", "list the fallback", _NEXT_SWEEP),
 )
 
 

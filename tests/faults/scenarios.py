@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from local.browser import Page
 from local.engine.microburst import AwsFault, Kind
@@ -30,6 +32,12 @@ _CALLS = {
     "settle": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_settled_at')}"),
     "settle as abandoned": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_status', 'abandoned')}"),
     "mark as published": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_published_at')}"),
+    "mark as searched": ("dynamodb", "UpdateItem", f"{_FLOW} && {_sets('set_searched_at')}"),
+    "postpone to the deadline": (
+        "dynamodb",
+        "UpdateItem",
+        f"{_FLOW} && {_sets('set_due_at')} && contains(ConditionExpression, 'deadline')",
+    ),
     "read the flow": ("dynamodb", "GetItem", _FLOW),
     "look up the flow": ("dynamodb", "GetItem", _FLOW),
     "query the leases": ("dynamodb", "Query", f"{_TABLE} && {_sets('due', 'connection')}"),
@@ -46,6 +54,7 @@ _CALLS = {
     "check the vault": ("secretsmanager", "DescribeSecret", "contains(SecretId, '{connection}')"),
     "write the fallback": ("ssm", "PutParameter", "contains(Name, '{flow}')"),
     "read the fallback": ("ssm", "GetParameter", "contains(Name, '{flow}')"),
+    "list the fallback": ("ssm", "GetParametersByPath", "contains(Path, '/{stage}/')"),
     "delete from the fallback": ("ssm", "DeleteParameter", "contains(Name, '{flow}')"),
     "send the dead letter": ("sqs", "SendMessage", "contains(MessageBody, '{flow}')"),
     "publish": ("events", "PutEvents", "Entries[?contains(Detail, '{flow}')]"),
@@ -146,6 +155,12 @@ def expected(case: Case) -> Result:
         return replace(result, answer="", final_answer="dead-letter", exchanges=0, tokens=0, events=())
     if case.row.call == "settle as abandoned":  # the person left, and opens the link again later
         return replace(result, answer="redirect to Finch", final_answer="abandoned", events=("abandoned", "connected"))
+    if case.row.call == "postpone to the deadline":  # the person is still at Finch
+        return replace(result, answer="redirect to Finch")
+    if case.row.call == "mark as searched":  # there is no token, and the link starts a new attempt
+        return replace(EXPECTED["callback"]["token missing"], row=result.row)
+    if case.row.function == "sweeper" and case.row.call in _OVERDUE:
+        return replace(result, answer=_OVERDUE[case.row.call].answer)
     return result
 
 
@@ -234,32 +249,40 @@ def _run_dead_letter(case: Case, person: Person, harness: Harness) -> Result:
 def _run_sweeper(case: Case, harness: Harness) -> Result:
     """The call fails when the sweeper handles an overdue row."""
     person = harness.person()
-    if case.row.call == "settle as abandoned":
-        return _run_abandoned(case, person, harness)
+    if case.row.call in _OF_A_SWEEP:
+        return _OF_A_SWEEP[case.row.call](case, person, harness)
     callback = person.approved()
-    broken_before, is_processed = _OVERDUE[case.row.call]
+    overdue = _OVERDUE[case.row.call]
     with harness.sweep_lock:
-        with harness.proxy.breaking(*[outage(call, person) for call in broken_before]):
-            person.come_back(callback)
+        with harness.proxy.breaking(*[outage(call, person) for call in overdue.broken_before]):
+            answer = person.answer_of(person.come_back(callback))
         with injected(case, person, harness):
             person.let_time_pass()
-            row = "processed" if is_processed(person) else "unchanged"
+            row = "processed" if overdue.is_processed(person) else "unchanged"
         person.let_time_pass()
-        assert is_processed(person)
-    return completed(person, "connected", row, callback)
+        assert overdue.is_processed(person)
+    return completed(person, answer, row, callback)
 
 
 def _is_settled(person: Person) -> bool:
     return person.known_row().status not in {"claimed", "unstored"}
 
 
-_UNSTORED = (["create the secret"], _is_settled)
-_INTERRUPTED = (["settle"], _is_settled)
-_UNPUBLISHED: tuple[list[str], Callable[[Person], bool]] = (
-    [],
-    lambda person: person.known_row().published_at is not None,
-)
-_OVERDUE: dict[str, tuple[list[str], Callable[[Person], bool]]] = {
+class _Overdue(NamedTuple):
+    """How a row becomes one that the sweeper handles: the callback's calls that fail, and the person's answer.
+
+    `is_processed` returns whether the sweeper has done its work.
+    """
+
+    broken_before: list[str]
+    answer: str
+    is_processed: Callable[[Person], bool]
+
+
+_UNSTORED = _Overdue(["create the secret"], "connected", _is_settled)
+_INTERRUPTED = _Overdue(["settle"], "try again", _is_settled)
+_UNPUBLISHED = _Overdue([], "connected", lambda person: person.known_row().published_at is not None)
+_OVERDUE = {
     "query the leases": _INTERRUPTED,
     "query the due flows": _UNSTORED,
     "read the fallback": _UNSTORED,
@@ -269,12 +292,15 @@ _OVERDUE: dict[str, tuple[list[str], Callable[[Person], bool]]] = {
     "settle": _UNSTORED,
     "read the flow": _INTERRUPTED,
     "check the vault": _INTERRUPTED,
-    "end the lease": (["settle"], lambda person: _is_settled(person) and person.lease() is None),
+    "mark as searched": _Overdue(
+        ["create the secret", "write the fallback", "settle"],
+        "try again",
+        lambda person: person.known_row().searched_at is not None,
+    ),
+    "end the lease": _INTERRUPTED._replace(is_processed=lambda person: _is_settled(person) and person.lease() is None),
     "publish": _UNPUBLISHED,
     "mark as published": _UNPUBLISHED,
 }
-"""For each call of the sweeper: the callback's calls that fail first so that the sweeper makes it, and a predicate that
-is true once the sweeper has done its work."""
 
 
 def _run_abandoned(case: Case, person: Person, harness: Harness) -> Result:
@@ -288,6 +314,50 @@ def _run_abandoned(case: Case, person: Person, harness: Harness) -> Result:
     page = person.open_link()
     assert page.location is not None, page.text
     return replace(completed(person, answer, row, person.approve(page.location)), final_answer=status)
+
+
+def _run_postponed(case: Case, person: Person, harness: Harness) -> Result:
+    """The call fails when the sweeper finds a started flow that was due before its deadline, and has nothing to do."""
+    answer, callback = "redirect to Finch", person.approved()
+
+    def is_postponed() -> bool:
+        row = person.known_row()
+        return row.due_at == row.deadline
+
+    with harness.sweep_lock:
+        person.make_overdue(f"flow#{person.flow_id}", "due_at")
+        with injected(case, person, harness):
+            harness.sweep()
+            row = "processed" if is_postponed() else "unchanged"
+        harness.sweep()
+        assert is_postponed()
+    return completed(person, answer, row, callback)
+
+
+def _run_leftover(case: Case, person: Person, harness: Harness) -> Result:
+    """The call fails when the sweeper looks for parameters whose flow has ended."""
+    callback = person.approved()
+    answer = person.answer_of(person.come_back(callback))
+    person.wait_until_finished()
+    with harness.sweep_lock:
+        harness.stack.client("ssm").put_parameter(
+            Name=f"/finch/{harness.name}/unstored/{person.known_row().attempt}",
+            Value=json.dumps(person.tokens()[0]),
+            Type="SecureString",
+        )
+        with injected(case, person, harness):
+            harness.sweep()
+            row = "unchanged" if person.in_fallback() else "processed"
+        harness.sweep()
+    return completed(person, answer, row, callback)
+
+
+_OF_A_SWEEP = {
+    "settle as abandoned": _run_abandoned,
+    "postpone to the deadline": _run_postponed,
+    "list the fallback": _run_leftover,
+}
+"""The calls of the sweeper that it makes for other rows than those of `_OVERDUE`."""
 
 
 def row_summary(person: Person) -> str:

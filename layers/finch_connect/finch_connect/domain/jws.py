@@ -39,7 +39,8 @@ class LinkKey:
 
 def is_long_enough(key: Secret) -> bool:
     """Return whether a key's text, whose UTF-8 bytes are the HMAC key, has the length that HS256 needs."""
-    return len(key.reveal().encode()) >= MIN_KEY_BYTES
+    length = len(key.reveal().encode())
+    return length >= MIN_KEY_BYTES
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from string import Template
 
-from finch_connect.domain.errors import FinchConnectError
+from finch_connect.domain.errors import FinchConnectError, OperatorNeededError
 from finch_connect.domain.flow import Status
 from finch_connect.web.apigateway import Response
 from finch_connect.web.stylesheet import STYLE
@@ -155,7 +155,7 @@ def problem(
         body = {"type": "about:blank", "title": error.title, "status": error.status, "detail": sentence}
         return json_body(error.status, body, "application/problem+json", headers)
     content = f"<p>{html.escape(sentence)}</p>"
-    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+    if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, OperatorNeededError):
         content += _try_again(posted)
     return page(error.title, content, error.status, headers)
 
