@@ -22,6 +22,7 @@ from cli.waiting import wait_for
 from finch_connect.adapters.items import flow_key, item_of
 from finch_connect.domain.flow import ConnectMode, Flow, Status
 from finch_connect.domain.states import flow_id_of
+from local.engine.api_gateway import ALIAS, ALIAS_NAME
 from local.engine.emulator import REGION
 from local.engine.supervised import ROOT, EngineError
 from local.settings import tool_environment
@@ -141,16 +142,13 @@ def verify(
 
     `failure` returns the error of the last function that failed.
     """
+    _wait_until_active(deployed, clients)
     for method, path in sorted(routes):
         # Without a link, a state or a receipt each route answers 400. That proves that its function runs and that its
         # configuration is valid.
         status = requests.request(method, url + path, timeout=_DELIVERY_SECONDS).status_code
         _require(status == HTTPStatus.BAD_REQUEST, f"{method} {path} answers {status} ({failure()})")
     table = deployed.outputs["TableName"]
-    for logical, physical in deployed.resources.items():
-        if logical.endswith("Function"):
-            state = clients("lambda").get_function(FunctionName=physical)["Configuration"].get("State", "Active")
-            _require(state == "Active", f"{logical} is {state}")
     ttl = clients("dynamodb").describe_time_to_live(TableName=table)["TimeToLiveDescription"]
     _require(ttl.get("AttributeName") == "expires", "the table's TTL is not enabled")
     mappings = clients("lambda").list_event_source_mappings(FunctionName=deployed.resources["RelayFunction"])
@@ -160,6 +158,24 @@ def verify(
         secret = clients("secretsmanager").get_secret_value(SecretId=deployed.outputs[output])["SecretString"]
         _require(isinstance(json.loads(secret), dict), f"the secret of {output} is not a JSON object")
     _deliver_one_event(deployed, clients)
+
+
+def _wait_until_active(deployed: Deployed, clients: Clients) -> None:
+    """Wait for the functions and the versions behind the API: a version with a snapshot is pending for a moment."""
+
+    def states() -> dict[str, str]:
+        found = {}
+        for logical, physical in deployed.resources.items():
+            if logical.endswith("Function"):
+                qualifier = {"Qualifier": ALIAS_NAME} if logical + ALIAS in deployed.resources else {}
+                function = clients("lambda").get_function(FunctionName=physical, **qualifier)["Configuration"]
+                found[logical] = function.get("State", "Active")
+        return found
+
+    try:
+        wait_for(lambda: set(states().values()) == {"Active"}, timeout=_DELIVERY_SECONDS)
+    except TimeoutError:
+        _require(False, f"its functions are not active: {states()}")
 
 
 def _deliver_one_event(deployed: Deployed, clients: Clients) -> None:
